@@ -1,0 +1,1 @@
+"""usagekit: monthly usage reports for a device lab, from its Usage API."""
