@@ -6,7 +6,8 @@ The tree::
     ├── SettingsError                     usagekit.toml or the environment
     ├── QueryError (also ValueError)      a question that cannot be asked; .parameter names the culprit
     ├── SchemaError                       an answer or a file without the columns it must have; .missing
-    ├── StoreError                        an event store or snapshot that is missing, damaged or locked
+    ├── StoreError                        an event store or snapshot that is missing or damaged
+    │   └── StoreLocked                   somebody else is writing it
     ├── ApiError                          .method .path (never the query string, never the token)
     │   ├── ApiConnectionError            no whole answer arrived
     │   └── ApiStatusError                .status
@@ -51,7 +52,11 @@ class SchemaError(UsageKitError):
 
 
 class StoreError(UsageKitError):
-    """An event store or a snapshot is missing, damaged or locked."""
+    """An event store or a snapshot is missing or damaged."""
+
+
+class StoreLocked(StoreError):  # noqa: N818 - the state is the name
+    """Another process is writing it."""
 
 
 class ApiError(UsageKitError):

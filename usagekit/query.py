@@ -197,9 +197,7 @@ class EventsQuery:
         return body
 
     @classmethod
-    def from_params(
-        cls, body: Mapping[str, Any], *, today: Callable[[str], date] | None = None
-    ) -> Self:
+    def from_params(cls, body: Mapping[str, Any], *, today: Callable[[str], date] | None = None) -> Self:
         """Read the query from a JSON body without ``format`` (:func:`split_format`)."""
         for name in body:
             _one_of("key", name, ("start_date", "end_date", "devices"), name=str(name))
@@ -212,9 +210,7 @@ class EventsQuery:
             else (today or today_in)("UTC")
         )
         devices = body.get("devices")
-        if "devices" in body and not (
-            isinstance(devices, list) and all(isinstance(d, str) for d in devices)
-        ):
+        if "devices" in body and not (isinstance(devices, list) and all(isinstance(d, str) for d in devices)):
             raise QueryError("devices must be a list of device addresses", parameter="devices")
         query = cls(start=start, end=end, devices=None if devices is None else tuple(devices))
         _check_event_days(start, end)
@@ -243,9 +239,7 @@ def split_format(params: Iterable[tuple[str, Any]]) -> tuple[str, list[tuple[str
     return chosen, [(name, value) for name, value in pairs if name != "format"]
 
 
-def parse_date(
-    text: object, *, parameter: str, forms: Mapping[str, str] = _DATE_FORMS
-) -> date:
+def parse_date(text: object, *, parameter: str, forms: Mapping[str, str] = _DATE_FORMS) -> date:
     """Read a date strictly: ASCII digits, a real date from 1970 to 2199.
 
     >>> parse_date("20230301", parameter="start_date")
@@ -339,7 +333,7 @@ def _normal_filters(filters: Filters) -> Filters:
     merged: dict[str, set[str]] = {}
     for key, values in filters:
         _one_of("filter_on", key, FILTER_KEYS, name=f"filter_on.{key}")
-        if isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        if not isinstance(values, tuple) or not all(isinstance(v, str) for v in values):
             raise QueryError(f"filter_on.{key} needs a tuple of strings", parameter=f"filter_on.{key}")
         merged.setdefault(key, set()).update(values)
     return tuple((key, tuple(sorted(merged[key]))) for key in sorted(merged) if merged[key])

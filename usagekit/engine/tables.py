@@ -12,15 +12,15 @@ TIMESTAMP: Final = pl.Datetime("us", "UTC")
 
 EVENTS_SCHEMA: Final = pl.Schema(
     {
-        "session_id": pl.String,
+        "session_id": pl.String(),
         "start_time": TIMESTAMP,
         "end_time": TIMESTAMP,
-        "device_id": pl.String,
-        "hostname": pl.String,
-        "user": pl.String,
-        "email": pl.String,
-        "team": pl.String,
-        "automated": pl.Boolean,
+        "device_id": pl.String(),
+        "hostname": pl.String(),
+        "user": pl.String(),
+        "email": pl.String(),
+        "team": pl.String(),
+        "automated": pl.Boolean(),
     }
 )
 

@@ -1,0 +1,250 @@
+"""The index of an event store: the same sessions as integers, which is what the engine reads.
+
+One Parquet file a month with the codes of device, person and team, start and duration in whole seconds
+(microseconds where the month has fractions), and three code tables that turn codes back into names.
+The index is derived and disposable. Its manifest is replaced in one step and index files never change
+once written, so a reader keeps a consistent view of the store while an import runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+
+from usagekit.engine.files import publish_text, sha256, sync_file
+from usagekit.engine.tables import DIMENSION_SCHEMAS, EVENTS_SCHEMA
+from usagekit.errors import SchemaError, StoreError
+
+FORMAT = 1
+"""Raised when index files change their meaning: older ones are then built again."""
+
+CODE_KEYS = {"device": ("device_id", "hostname"), "person": ("email", "user"), "team": ("team",)}
+"""Code tables and the event columns that a code stands for."""
+
+EVENTS_ORDER = ("start_time", "device_id", "hostname", "end_time", "session_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file of the public store as the index saw it."""
+
+    path: str
+    size: int
+    modified_ns: int
+    sha256: str
+
+    def unchanged(self, root: Path) -> bool:
+        """Whether size and time of the file are the same; the content is then taken as the same."""
+        try:
+            stat = (root / self.path).stat()
+        except FileNotFoundError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One indexed events file: ``start`` to ``end`` (seconds, rounded outwards) is what its sessions cover."""
+
+    source: Source
+    file: str
+    sessions: int
+    start: int
+    end: int
+    seconds: bool
+    """Times are whole seconds; else microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that one version of the index consists of, all paths relative to the store."""
+
+    months: tuple[Month, ...] = ()
+    codes: dict[str, str] = field(default_factory=dict)
+    dimensions: dict[str, tuple[Source, str]] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def version(self) -> str:
+        """Changes with the content of the store, and with nothing else."""
+        contents = [m.source.sha256 for m in self.months]
+        contents += [f"{name}={source.sha256}" for name, (source, _) in sorted(self.dimensions.items())]
+        return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
+
+    @property
+    def files(self) -> set[str]:
+        """Index files that this version needs."""
+        return {
+            *(m.file for m in self.months),
+            *self.codes.values(),
+            *(file for _, file in self.dimensions.values()),
+        }
+
+    def save(self, path: Path) -> None:
+        publish_text(path, json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """The manifest at ``path``, or None when there is none of this format."""
+        try:
+            raw: dict[str, Any] = json.loads(path.read_text())
+            if raw["format"] != FORMAT:
+                return None
+            return cls(
+                months=tuple(Month(**{**m, "source": Source(**m["source"])}) for m in raw["months"]),
+                codes=raw["codes"],
+                dimensions={n: (Source(**s), f) for n, (s, f) in raw["dimensions"].items()},
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+
+class Builder:
+    """Builds index files of one store, reusing what ``old`` still describes rightly."""
+
+    def __init__(self, root: Path, directory: Path, old: Manifest | None) -> None:
+        self.root = root
+        self.directory = directory
+        self.old = old or Manifest()
+        self.codes = {name: self._load_codes(name) for name in CODE_KEYS}
+
+    def build(self) -> Manifest:
+        """Index every file of the store and return the manifest, not yet saved."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        known = {m.source.path: m for m in self.old.months}
+        sources = [self._source(path) for path in sorted((self.root / "events").glob("month=*/*.parquet"))]
+        kept = {
+            s.path: known[s.path]
+            for s in sources
+            if s.path in known and known[s.path].source.sha256 == s.sha256
+        }
+        if len(kept) < len(known):
+            # A file changed or went: names that only it used must not linger in the code tables.
+            kept = {}
+            self.codes = {name: _empty_codes(name) for name in CODE_KEYS}
+        months = tuple(
+            Month(**{**_fields(kept[s.path]), "source": s}) if s.path in kept else self._index(s)
+            for s in sources
+        )
+        return Manifest(
+            months=months,
+            codes={name: self._write(table, name) for name, table in self.codes.items()},
+            dimensions={name: self._dimension(name) for name in DIMENSION_SCHEMAS if self._has(name)},
+        )
+
+    def _source(self, path: Path) -> Source:
+        relative = path.relative_to(self.root).as_posix()
+        stat = path.stat()
+        for source in (*(m.source for m in self.old.months), *(s for s, _ in self.old.dimensions.values())):
+            if source.path == relative and source.unchanged(self.root):
+                return source
+        return Source(relative, stat.st_size, stat.st_mtime_ns, sha256(path))
+
+    def _index(self, source: Source) -> Month:
+        events = read_table(self.root / source.path, EVENTS_SCHEMA)
+        events = events.filter(
+            pl.col("session_id").is_null() | pl.col("session_id").is_first_distinct()
+        ).sort(EVENTS_ORDER, nulls_last=False)
+        for name in CODE_KEYS:
+            events = self._encode(events, name)
+        start, end = pl.col("start_time").cast(pl.Int64), pl.col("end_time").cast(pl.Int64)
+        fractions = events.select((start % 1_000_000 != 0).any() | (end % 1_000_000 != 0).any()).item()
+        unit = 1 if fractions else 1_000_000
+        table = events.select(
+            start=start // unit,
+            duration=(end - start) // unit,
+            device="device_code",
+            person="person_code",
+            team="team_code",
+            automated=pl.col("automated").fill_null(value=False),
+        )
+        table = table.with_columns(table[column].shrink_dtype() for column in ("start", "duration"))
+        start = pl.col("start").cast(pl.Int64)
+        first, last = table.select(
+            start.min(), end=(start + pl.col("duration").fill_null(0).clip(0)).max()
+        ).row(0)
+        per_second = 1_000_000 // unit
+        return Month(
+            source=source,
+            file=self._write(table, Path(source.path).parent.name.removeprefix("month=")),
+            sessions=table.height,
+            start=(first or 0) // per_second,
+            end=-(-(last or 0) // per_second),
+            seconds=not fractions,
+        )
+
+    def _encode(self, events: pl.DataFrame, name: str) -> pl.DataFrame:
+        """Add the column ``<name>_code``, extending its code table by names not seen before."""
+        keys = CODE_KEYS[name]
+        some = pl.any_horizontal(pl.col(k).is_not_null() for k in keys)
+        used = events.lazy().select(keys).filter(some).unique().collect()
+        codes = self.codes[name]
+        fresh = used.join(codes, on=keys, how="anti", nulls_equal=True).sort(keys)
+        fresh = fresh.with_columns(
+            pl.int_range(codes.height, codes.height + fresh.height, dtype=pl.Int32).alias("code")
+        )
+        self.codes[name] = pl.concat([codes, fresh.select(codes.columns)])
+        coded = self.codes[name].rename({"code": f"{name}_code"})
+        return events.join(coded, on=keys, how="left", nulls_equal=True, maintain_order="left")
+
+    def _dimension(self, name: str) -> tuple[Source, str]:
+        source = self._source(self.root / f"{name}.parquet")
+        if (old := self.old.dimensions.get(name)) and old[0].sha256 == source.sha256:
+            return source, old[1]
+        return source, self._write(read_table(self.root / source.path, DIMENSION_SCHEMAS[name]), name)
+
+    def _has(self, name: str) -> bool:
+        return (self.root / f"{name}.parquet").exists()
+
+    def _load_codes(self, name: str) -> pl.DataFrame:
+        file = self.old.codes.get(name)
+        return pl.read_parquet(self.root / file) if file else _empty_codes(name)
+
+    def _write(self, table: pl.DataFrame, name: str) -> str:
+        """Write an index file under a name that its content decides, and return its path in the store."""
+        temporary = self.directory / f".{name}.tmp"
+        table.write_parquet(temporary, compression="zstd", compression_level=1, statistics=True)
+        sync_file(temporary)
+        final = self.directory / f"{name}.{sha256(temporary)[:16]}.parquet"
+        temporary.replace(final)
+        return final.relative_to(self.root).as_posix() if final.is_relative_to(self.root) else str(final)
+
+
+def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    """Read a Parquet file with exactly the columns and types of ``schema``; naive times are UTC.
+
+    Raises SchemaError naming a missing column or one of another type, StoreError for a damaged file.
+    """
+    try:
+        table = pl.read_parquet(path, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(f"{path} is damaged or no Parquet file: {error}") from error
+    missing = [c for c in schema if c not in table.columns]
+    if missing:
+        raise SchemaError(f"{path} lacks the columns {', '.join(missing)}", missing=missing)
+    casts = [_cast(table.schema[column], column, dtype) for column, dtype in schema.items()]
+    try:
+        return table.select(casts)
+    except pl.exceptions.PolarsError as error:
+        raise SchemaError(f"{path} has a column of another type: {error}") from error
+
+
+def _cast(actual: pl.DataType, column: str, wanted: pl.DataType) -> pl.Expr:
+    if isinstance(wanted, pl.Datetime) and isinstance(actual, pl.Datetime):
+        if actual.time_zone is None:
+            return pl.col(column).dt.replace_time_zone("UTC").cast(wanted)
+        return pl.col(column).dt.convert_time_zone("UTC").cast(wanted)
+    return pl.col(column).cast(wanted)
+
+
+def _empty_codes(name: str) -> pl.DataFrame:
+    return pl.DataFrame(schema={**dict.fromkeys(CODE_KEYS[name], pl.String), "code": pl.Int32})
+
+
+def _fields(month: Month) -> dict[str, Any]:
+    return {f: getattr(month, f) for f in Month.__slots__}
