@@ -6,22 +6,30 @@ A query is validated, frozen and hashable. It is the same thing in the analyst's
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from datetime import date, timedelta
 from typing import Any, Self
-from zoneinfo import ZoneInfo, available_timezones
 
-from usagekit.errors import QueryError, did_you_mean
+from usagekit.errors import QueryError
+from usagekit.values import (
+    EVENT_DATE_FORMS,
+    bool_text,
+    check_event_days,
+    check_range,
+    check_timezone,
+    compact_date,
+    one_of,
+    parse_bool,
+    parse_date,
+    today_in,
+)
 from usagekit.vocabulary import (
     BIN_SIZES,
     EVENTS_PATH,
     FILTER_KEYS,
     FORMATS,
     MAX_BINS,
-    MAX_EVENT_DAYS,
     METRICS,
     OPTIONS,
     ROUTES,
@@ -31,12 +39,8 @@ from usagekit.vocabulary import (
 Params = list[tuple[str, str]]
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 
-FIRST_DATE = date(1970, 1, 1)
-LAST_DATE = date(2199, 12, 31)
 
 _DAYS_PER_BIN = {"hour": 1 / 24, "day": 1, "week": 7, "month": 28}
-_DATE_FORMS = {"YYYYMMDD": r"([0-9]{4})([0-9]{2})([0-9]{2})"}
-_EVENT_DATE_FORMS = {**_DATE_FORMS, "YYYY/MM/DD": r"([0-9]{4})/([0-9]{2})/([0-9]{2})"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +77,11 @@ class UsageQuery:
     include_user_notes: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("by", self.by, ROUTES)
-        _one_of("metric", self.metric, METRICS)
-        _one_of("bin_size", self.bin_size, BIN_SIZES)
+        one_of("by", self.by, ROUTES)
+        one_of("metric", self.metric, METRICS)
+        one_of("bin_size", self.bin_size, BIN_SIZES)
         check_timezone(self.timezone)
-        _check_range(self.start, self.end)
+        check_range(self.start, self.end)
         days = (self.end - self.start).days + 1
         if days / _DAYS_PER_BIN[self.bin_size] > MAX_BINS:
             raise QueryError(
@@ -114,14 +118,14 @@ class UsageQuery:
     def to_params(self) -> Params:
         """The query as HTTP parameters, in the order of the API's document; defaults are left out."""
         params = [
-            ("start_date", _compact(self.start)),
-            ("end_date", _compact(self.end)),
+            ("start_date", compact_date(self.start)),
+            ("end_date", compact_date(self.end)),
             ("metric", self.metric),
             ("timezone", self.timezone),
             ("bin_size", self.bin_size),
         ]
         if self.automated is not None:
-            params.append(("automated", _bool_text(self.automated)))
+            params.append(("automated", bool_text(self.automated)))
         params += [(option, "true") for option in OPTIONS if getattr(self, option)]
         params += [(f"filter_on.{key}", value) for key, values in self.filters for value in values]
         return params
@@ -143,10 +147,10 @@ class UsageQuery:
         for name, value in params:
             if name.startswith("filter_on."):
                 key = name.removeprefix("filter_on.")
-                _one_of("filter_on", key, FILTER_KEYS, name=name)
+                one_of("filter_on", key, FILTER_KEYS, name=name)
                 filters.setdefault(key, []).append(value)
                 continue
-            _one_of("parameter", name, _PARAMETERS, name=name)
+            one_of("parameter", name, _PARAMETERS, name=name)
             if name in values:
                 raise QueryError(f"{name} is given more than once", parameter=name)
             values[name] = value
@@ -161,9 +165,9 @@ class UsageQuery:
             metric=values.get("metric", "total_time"),
             bin_size=values.get("bin_size", "month"),
             timezone=zone,
-            automated=_parse_bool("automated", values["automated"]) if "automated" in values else None,
+            automated=parse_bool("automated", values["automated"]) if "automated" in values else None,
             filters=tuple((key, tuple(v)) for key, v in filters.items()),
-            **{o: _parse_bool(o, values[o]) for o in OPTIONS if o in values},
+            **{o: parse_bool(o, values[o]) for o in OPTIONS if o in values},
         )
 
 
@@ -182,7 +186,7 @@ class EventsQuery:
     path = EVENTS_PATH
 
     def __post_init__(self) -> None:
-        _check_range(self.start, self.end)
+        check_range(self.start, self.end)
         if self.devices is not None:
             if not self.devices:
                 raise QueryError("devices is an empty list: leave it out for all", parameter="devices")
@@ -190,8 +194,8 @@ class EventsQuery:
 
     def to_params(self) -> dict[str, Any]:
         """The JSON body of the request. Raises QueryError beyond 120 days."""
-        _check_event_days(self.start, self.end)
-        body: dict[str, Any] = {"start_date": _compact(self.start), "end_date": _compact(self.end)}
+        check_event_days(self.start, self.end)
+        body: dict[str, Any] = {"start_date": compact_date(self.start), "end_date": compact_date(self.end)}
         if self.devices is not None:
             body["devices"] = list(self.devices)
         return body
@@ -200,12 +204,12 @@ class EventsQuery:
     def from_params(cls, body: Mapping[str, Any], *, today: Callable[[str], date] | None = None) -> Self:
         """Read the query from a JSON body without ``format`` (:func:`split_format`)."""
         for name in body:
-            _one_of("key", name, ("start_date", "end_date", "devices"), name=str(name))
+            one_of("key", name, ("start_date", "end_date", "devices"), name=str(name))
         if "start_date" not in body:
             raise QueryError("start_date is required, as YYYYMMDD", parameter="start_date")
-        start = parse_date(body["start_date"], parameter="start_date", forms=_EVENT_DATE_FORMS)
+        start = parse_date(body["start_date"], parameter="start_date", forms=EVENT_DATE_FORMS)
         end = (
-            parse_date(body["end_date"], parameter="end_date", forms=_EVENT_DATE_FORMS)
+            parse_date(body["end_date"], parameter="end_date", forms=EVENT_DATE_FORMS)
             if "end_date" in body
             else (today or today_in)("UTC")
         )
@@ -213,7 +217,7 @@ class EventsQuery:
         if "devices" in body and not (isinstance(devices, list) and all(isinstance(d, str) for d in devices)):
             raise QueryError("devices must be a list of device addresses", parameter="devices")
         query = cls(start=start, end=end, devices=None if devices is None else tuple(devices))
-        _check_event_days(start, end)
+        check_event_days(start, end)
         return query
 
     def chunks(self, days: int) -> Iterator[EventsQuery]:
@@ -235,104 +239,14 @@ def split_format(params: Iterable[tuple[str, Any]]) -> tuple[str, list[tuple[str
     if len(formats) > 1:
         raise QueryError("format is given more than once", parameter="format")
     chosen = formats[0] if formats else "json"
-    _one_of("format", chosen, FORMATS)
+    one_of("format", chosen, FORMATS)
     return chosen, [(name, value) for name, value in pairs if name != "format"]
-
-
-def parse_date(text: object, *, parameter: str, forms: Mapping[str, str] = _DATE_FORMS) -> date:
-    """Read a date strictly: ASCII digits, a real date from 1970 to 2199.
-
-    >>> parse_date("20230301", parameter="start_date")
-    datetime.date(2023, 3, 1)
-    """
-    for pattern in forms.values():
-        if isinstance(text, str) and (found := re.fullmatch(pattern, text)):
-            try:
-                day = date(*map(int, found.groups()))
-            except ValueError:
-                break
-            if FIRST_DATE <= day <= LAST_DATE:
-                return day
-    shown = repr(text)[:40]
-    raise QueryError(
-        f"{parameter}={shown} is not a date of the form {' or '.join(forms)} "
-        f"from {FIRST_DATE.year} to {LAST_DATE.year}",
-        parameter=parameter,
-    )
-
-
-@lru_cache(maxsize=64)
-def check_timezone(name: str) -> ZoneInfo:
-    """The zone of an IANA name, or QueryError with the nearest names."""
-    if name in _zones():
-        return ZoneInfo(name)
-    raise QueryError(
-        f"timezone={name[:60]!r} is not an IANA time zone{did_you_mean(name[:60], _zones())}",
-        parameter="timezone",
-    )
-
-
-def today_in(timezone: str) -> date:
-    """The current date in a zone."""
-    return datetime.now(UTC).astimezone(ZoneInfo(timezone)).date()
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
-
-
-def _compact(day: date) -> str:
-    return f"{day:%Y%m%d}"
-
-
-def _bool_text(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _parse_bool(parameter: str, text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise QueryError(f"{parameter}={text[:40]!r} must be true or false", parameter=parameter)
-    return text.lower() == "true"
-
-
-def _one_of(parameter: str, value: object, known: Iterable[str], *, name: str | None = None) -> None:
-    known = tuple(known)
-    if value in known:
-        return
-    shown = str(value)[:60]
-    raise QueryError(
-        f"unknown {parameter} {shown!r}{did_you_mean(shown, known)} Known: {', '.join(k or '(none)' for k in known)}",
-        parameter=name or parameter,
-    )
-
-
-def _check_range(start: date, end: date) -> None:
-    for parameter, day in (("start_date", start), ("end_date", end)):
-        if isinstance(day, datetime) or not isinstance(day, date):
-            raise QueryError(f"{parameter} must be a datetime.date", parameter=parameter)
-        if not FIRST_DATE <= day <= LAST_DATE:
-            raise QueryError(
-                f"{parameter} must lie between {FIRST_DATE.year} and {LAST_DATE.year}",
-                parameter=parameter,
-            )
-    if end < start:
-        raise QueryError(f"end_date {end} is before start_date {start}", parameter="end_date")
-
-
-def _check_event_days(start: date, end: date) -> None:
-    if (end - start).days > MAX_EVENT_DAYS:
-        raise QueryError(
-            f"{start} to {end} spans {(end - start).days} days; "
-            f"events can be asked for at most {MAX_EVENT_DAYS}",
-            parameter="end_date",
-        )
 
 
 def _normal_filters(filters: Filters) -> Filters:
     merged: dict[str, set[str]] = {}
     for key, values in filters:
-        _one_of("filter_on", key, FILTER_KEYS, name=f"filter_on.{key}")
+        one_of("filter_on", key, FILTER_KEYS, name=f"filter_on.{key}")
         if not isinstance(values, tuple) or not all(isinstance(v, str) for v in values):
             raise QueryError(f"filter_on.{key} needs a tuple of strings", parameter=f"filter_on.{key}")
         merged.setdefault(key, set()).update(values)
