@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         UsageKitError,
     )
     from usagekit.figures.marker import complete
-    from usagekit.lab import Lab, connect, demo, open_snapshot, open_store
+    from usagekit.lab import Lab
+    from usagekit.openers import connect, demo, open_snapshot, open_store
     from usagekit.query import EventsQuery, UsageQuery
 
     __version__: str
@@ -36,10 +37,10 @@ _HOMES = {
     "UsageKitError": "usagekit.errors",
     "UsageQuery": "usagekit.query",
     "complete": "usagekit.figures.marker",
-    "connect": "usagekit.lab",
-    "demo": "usagekit.lab",
-    "open_snapshot": "usagekit.lab",
-    "open_store": "usagekit.lab",
+    "connect": "usagekit.openers",
+    "demo": "usagekit.openers",
+    "open_snapshot": "usagekit.openers",
+    "open_store": "usagekit.openers",
 }
 
 __all__ = [

@@ -154,7 +154,7 @@ def fetch(month: MonthOption, store: SourceOption = None) -> None:
 
 
 def _lab(store: Path | None) -> Lab:
-    from usagekit.lab import connect, open_store
+    from usagekit.openers import connect, open_store
 
     return open_store(store) if store else connect()
 
