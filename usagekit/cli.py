@@ -153,6 +153,48 @@ def fetch(month: MonthOption, store: SourceOption = None) -> None:
     )
 
 
+@app.command()
+def render(
+    month: MonthOption,
+    team: Annotated[list[str] | None, typer.Option(help="Only this team; may be given again.")] = None,
+    template: Annotated[str, typer.Option(help="Template: a name in notebooks/, or a path.")] = "team_month",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Reports at a time; default: the processors.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also make again what has not changed.")] = False,
+) -> None:
+    """Make the reports of a month from its snapshot: HTML and PDF for every team, and an index page."""
+    from usagekit.report.month import render_reports
+    from usagekit.settings import load_settings
+
+    settings = load_settings()
+    summary = render_reports(
+        settings.snapshots / month,
+        settings.reports,
+        teams=team,
+        leave_out=settings.exclude_teams,
+        template=template,
+        jobs=jobs,
+        force=force,
+    )
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    reports: Annotated[Path, typer.Option(help="Folder of the reports.")] = Path("reports"),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Reports at a time; default: the processors.")
+    ] = None,
+) -> None:
+    """Show everything on the sample lab: events, embedded API, snapshot, every team's report."""
+    from usagekit.report.month import render_demo
+
+    if render_demo(reports, jobs=jobs).failed:
+        raise typer.Exit(1)
+
+
 def _lab(store: Path | None) -> Lab:
     from usagekit.openers import connect, open_store
 

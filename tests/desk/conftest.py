@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.conftest import running
 from usagekit.api.client import Client
-from usagekit.api.server import create_app
+from usagekit.api.server import create_app, serving
 from usagekit.engine.sample import build_sample
 from usagekit.engine.store import open_store, write_store
 from usagekit.fetch import fetch_snapshot
@@ -37,7 +36,7 @@ def local(sample_store: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def remote(sample_store: Path) -> Iterator[Lab]:
-    with running(create_app(sample_store, token=TOKEN)) as url, Client(base_url=url, token=TOKEN) as client:
+    with serving(create_app(sample_store, token=TOKEN)) as url, Client(base_url=url, token=TOKEN) as client:
         yield Lab(ApiSource(client), timezone=ZONE, today=TODAY, name="Test lab")
 
 

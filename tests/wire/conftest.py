@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
 
 from tests.conftest import session
 from tests.oracle import Lab
 from tests.strategies import tables
-from usagekit.api.server import create_app, server_config
+from usagekit.api.server import create_app, serving
 from usagekit.engine.store import Store, write_store
 
 TOKEN = "canary-7f3a"
@@ -75,32 +72,12 @@ class Served:
     store: Store
 
 
-@contextmanager
-def running(app: Starlette) -> Iterator[str]:
-    """The base URL of an application that a real uvicorn serves on a free loopback port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(server_config(app, host="127.0.0.1", port=listener.getsockname()[1]))
-        server.config.log_level = "critical"
-        server.config.configure_logging()
-        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        give_up = monotonic() + 20
-        while not server.started and monotonic() < give_up:
-            sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(20)
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     path: Path = tmp_path_factory.mktemp("served") / "store"
     lab = hostile_lab()
     store = write_store(path, tables(lab))
-    with running(create_app(path, token=TOKEN)) as base_url:
+    with serving(create_app(path, token=TOKEN)) as base_url:
         yield Served(base_url, lab, store)
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
+from time import sleep
 from typing import Final
 
 import uvicorn
@@ -62,6 +67,27 @@ def create_app(store_path: str | Path, *, token: str) -> Starlette:
 def serve(store_path: str | Path, *, host: str = "127.0.0.1", port: int = 8642, token: str) -> None:
     """Serve an event store until interrupted. Parameters and errors as for :func:`create_app`."""
     uvicorn.Server(server_config(create_app(store_path, token=token), host=host, port=port)).run()
+
+
+@contextmanager
+def serving(app: Starlette) -> Iterator[str]:
+    """Serve an application from a thread on a free loopback port while the context lasts; gives its base URL."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        config = server_config(app, host="127.0.0.1", port=port)
+        config.log_level = "critical"
+        config.configure_logging()
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                sleep(0.01)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def server_config(app: Starlette, *, host: str, port: int) -> uvicorn.Config:
