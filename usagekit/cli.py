@@ -134,10 +134,11 @@ def fetch(month: MonthOption, store: SourceOption = None) -> None:
     from rich.progress import Progress
 
     from usagekit.fetch import fetch_snapshot
+    from usagekit.period import parse_month
     from usagekit.settings import load_settings
     from usagekit.snapshot import SnapshotSource
 
-    directory = load_settings().snapshots / month
+    directory = load_settings().snapshots / str(parse_month(month))
     with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task(f"Fetching {month}")
         fetch_snapshot(
@@ -164,12 +165,13 @@ def render(
     force: Annotated[bool, typer.Option("--force", help="Also make again what has not changed.")] = False,
 ) -> None:
     """Make the reports of a month from its snapshot: HTML and PDF for every team, and an index page."""
+    from usagekit.period import parse_month
     from usagekit.report.month import render_reports
     from usagekit.settings import load_settings
 
     settings = load_settings()
     summary = render_reports(
-        settings.snapshots / month,
+        settings.snapshots / str(parse_month(month)),
         settings.reports,
         teams=team,
         leave_out=settings.exclude_teams,

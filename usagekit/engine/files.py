@@ -59,21 +59,28 @@ def publish_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, what: str, wait: bool = False) -> Iterator[None]:
+def locked(path: Path, *, what: str, wait: bool = False, shared: bool = False) -> Iterator[None]:
     """Hold the lock file ``path``; wait for it, or raise StoreLocked that names who holds it.
 
-    The kernel frees the lock when its process ends, however it ends.
+    A ``shared`` lock only keeps writers out and needs no right to write. The kernel frees a lock when its
+    process ends, however it ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("r" if shared else "a+") as file:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise StoreLocked(f"{what} is in use by {holder}: try again when it has finished") from None
+        if shared:
+            yield
+            return
         file.truncate(0)
         file.write(f"pid {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield
+        finally:
+            file.truncate(0)

@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from usagekit.engine.files import locked
-from usagekit.engine.index import read_table
-from usagekit.engine.ingest import BadRow, read_file
+from usagekit.engine.index import event_files
+from usagekit.engine.ingest import read_file
+from usagekit.engine.readers import BadRow, read_table
 from usagekit.engine.store import LOCK, month_files, replace_files, roll_forward
 from usagekit.engine.tables import DIMENSION_KEYS, DIMENSION_SCHEMAS, EVENTS_SCHEMA
 
@@ -45,7 +46,6 @@ def import_files(
     StoreLocked : another import is running.
     """
     store = Path(store).resolve()
-    store.mkdir(parents=True, exist_ok=True)
     result = ImportResult()
     incoming: dict[str, list[pl.DataFrame]] = {}
     for file in map(Path, files):
@@ -55,6 +55,7 @@ def import_files(
         on_file(file)
     if strict and result.bad:
         return result
+    store.mkdir(parents=True, exist_ok=True)
     with locked(store / LOCK, what=f"the store {store}"):
         roll_forward(store)
         changes: dict[str, pl.DataFrame | None] = {}
@@ -73,13 +74,13 @@ def import_files(
 def _merge_events(store: Path, rows: pl.DataFrame, result: ImportResult) -> dict[str, pl.DataFrame | None]:
     """New contents of the month files that an import touches."""
     rows = rows.unique("session_id", keep="last", maintain_order=True)
-    present = {
-        p: p.relative_to(store).as_posix() for p in sorted((store / "events").glob("month=*/*.parquet"))
-    }
+    present = event_files(store)
     ids = rows.select("session_id")
     found = [
-        read_table(path, EVENTS_SCHEMA).join(ids, on="session_id", how="semi").with_columns(file=pl.lit(name))
-        for path, name in present.items()
+        read_table(store / name, EVENTS_SCHEMA)
+        .join(ids, on="session_id", how="semi")
+        .with_columns(file=pl.lit(name))
+        for name in present
     ]
     known = pl.concat(found) if found else pl.DataFrame(schema={**EVENTS_SCHEMA, "file": pl.String})
     same = known.join(rows, on=list(EVENTS_SCHEMA), how="semi", nulls_equal=True)
@@ -93,11 +94,12 @@ def _merge_events(store: Path, rows: pl.DataFrame, result: ImportResult) -> dict
     changes: dict[str, pl.DataFrame | None] = {}
     for month in sorted(months):
         target = f"{month}/events.parquet"
-        old = {path: name for path, name in present.items() if Path(name).parent.as_posix() == month}
-        parts = [read_table(path, EVENTS_SCHEMA).join(rows, on="session_id", how="anti") for path in old]
+        old = [name for name in present if Path(name).parent.as_posix() == month]
+        parts = [read_table(store / p, EVENTS_SCHEMA).join(rows, on="session_id", how="anti") for p in old]
         parts += [t for t in (fresh.get(target),) if t is not None]
-        changes |= dict.fromkeys(old.values())
-        changes[target] = pl.concat(parts).sort("start_time", "session_id")
+        merged = pl.concat(parts).sort("start_time", "session_id")
+        changes |= dict.fromkeys(old)
+        changes[target] = merged if merged.height else None
     return changes
 
 

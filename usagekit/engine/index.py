@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +18,8 @@ from typing import Any, Self
 import polars as pl
 
 from usagekit.engine.files import publish_text, sha256, sync_file
+from usagekit.engine.readers import read_table
 from usagekit.engine.tables import DIMENSION_SCHEMAS, EVENTS_SCHEMA
-from usagekit.errors import SchemaError, StoreError
 
 FORMAT = 1
 """Raised when index files change their meaning: older ones are then built again."""
@@ -77,6 +78,11 @@ class Manifest:
         return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
 
     @property
+    def sources(self) -> list[Source]:
+        """Files of the public store that this version describes."""
+        return [*(m.source for m in self.months), *(source for source, _ in self.dimensions.values())]
+
+    @property
     def files(self) -> set[str]:
         """Index files that this version needs."""
         return {
@@ -117,7 +123,7 @@ class Builder:
         """Index every file of the store and return the manifest, not yet saved."""
         self.directory.mkdir(parents=True, exist_ok=True)
         known = {m.source.path: m for m in self.old.months}
-        sources = [self._source(path) for path in sorted((self.root / "events").glob("month=*/*.parquet"))]
+        sources = [self._source(self.root / file) for file in event_files(self.root)]
         kept = {
             s.path: known[s.path]
             for s in sources
@@ -140,7 +146,7 @@ class Builder:
     def _source(self, path: Path) -> Source:
         relative = path.relative_to(self.root).as_posix()
         stat = path.stat()
-        for source in (*(m.source for m in self.old.months), *(s for s, _ in self.old.dimensions.values())):
+        for source in self.old.sources:
             if source.path == relative and source.unchanged(self.root):
                 return source
         return Source(relative, stat.st_size, stat.st_mtime_ns, sha256(path))
@@ -203,11 +209,11 @@ class Builder:
 
     def _load_codes(self, name: str) -> pl.DataFrame:
         file = self.old.codes.get(name)
-        return pl.read_parquet(self.root / file) if file else _empty_codes(name)
+        return pl.read_parquet(self.root / file, glob=False) if file else _empty_codes(name)
 
     def _write(self, table: pl.DataFrame, name: str) -> str:
         """Write an index file under a name that its content decides, and return its path in the store."""
-        temporary = self.directory / f".{name}.tmp"
+        temporary = self.directory / f".{name}.{os.getpid()}.tmp"
         table.write_parquet(temporary, compression="zstd", compression_level=1, statistics=True)
         sync_file(temporary)
         final = self.directory / f"{name}.{sha256(temporary)[:16]}.parquet"
@@ -215,31 +221,10 @@ class Builder:
         return final.relative_to(self.root).as_posix() if final.is_relative_to(self.root) else str(final)
 
 
-def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    """Read a Parquet file with exactly the columns and types of ``schema``; naive times are UTC.
-
-    Raises SchemaError naming a missing column or one of another type, StoreError for a damaged file.
-    """
-    try:
-        table = pl.read_parquet(path, hive_partitioning=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StoreError(f"{path} is damaged or no Parquet file: {error}") from error
-    missing = [c for c in schema if c not in table.columns]
-    if missing:
-        raise SchemaError(f"{path} lacks the columns {', '.join(missing)}", missing=missing)
-    casts = [_cast(table.schema[column], column, dtype) for column, dtype in schema.items()]
-    try:
-        return table.select(casts)
-    except pl.exceptions.PolarsError as error:
-        raise SchemaError(f"{path} has a column of another type: {error}") from error
-
-
-def _cast(actual: pl.DataType, column: str, wanted: pl.DataType) -> pl.Expr:
-    if isinstance(wanted, pl.Datetime) and isinstance(actual, pl.Datetime):
-        if actual.time_zone is None:
-            return pl.col(column).dt.replace_time_zone("UTC").cast(wanted)
-        return pl.col(column).dt.convert_time_zone("UTC").cast(wanted)
-    return pl.col(column).cast(wanted)
+def event_files(root: Path) -> list[str]:
+    """Paths in the store of its event files; names that begin with a dot or ``_`` are somebody's drafts."""
+    found = (root / "events").glob("month=*/*.parquet")
+    return sorted(p.relative_to(root).as_posix() for p in found if p.name[0] not in "._")
 
 
 def _empty_codes(name: str) -> pl.DataFrame:

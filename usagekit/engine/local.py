@@ -35,11 +35,12 @@ def usage(store: Store, query: UsageQuery) -> pl.DataFrame:
             sessions = sessions.filter(pl.col("automated") == query.automated)
         pieces = _pieces(_selected(sessions, plan), bins, 1 if seconds else 1_000_000)
         keys = [g.key for g in plan.groups]
-        divisor = _SECONDS.get(unit, 1) * (1 if seconds else 1_000_000)
-        rows = pieces.group_by(*keys, "bin").agg(_metric(query, divisor)).collect()
+        rows = pieces.group_by(*keys, "bin").agg(_sums(query.metric)).collect()
+        per_unit = _SECONDS.get(unit, 1) * (1 if seconds else 1_000_000)
+        rows = rows.select(*keys, "bin", _value(rows, query.metric, per_unit))
     else:
         rows = pl.DataFrame(schema=dict.fromkeys((*(g.key for g in plan.groups), "bin"), pl.Int32))
-        rows = rows.with_columns(pl.lit(0).alias(query.metric))
+        rows = rows.with_columns(_value(rows.with_columns(sum=pl.lit(0), count=pl.lit(0)), query.metric, 1))
     if query.display_all:
         rows = _fill(rows, query, plan.groups, len(bins))
     return _label(rows, query, plan.groups, bins).with_columns(unit=pl.lit(unit)).select(query.columns)
@@ -153,20 +154,37 @@ def _bin_of(instant: pl.Expr, bins: Bins, per_second: int) -> pl.Expr:
     return (edges.search_sorted(instant, side="right").cast(pl.Int32) - 1).cast(pl.Int32)
 
 
-def _metric(query: UsageQuery, divisor: int) -> pl.Expr:
-    """The metric over the pieces of one bin and group."""
-    match query.metric:
+def _sums(metric: str) -> list[pl.Expr]:
+    """The integers over the pieces of one bin and group that the metric is made of."""
+    match metric:
         case "total_time":
-            value = pl.col("inside").sum() / divisor
-        case "session_count":
-            value = pl.len().cast(pl.Int64)
+            return [pl.col("inside").sum().alias("sum")]
         case "avg_session_length":
-            begun = pl.col("starts").sum().cast(pl.Int64)
-            whole = pl.col("duration").filter(pl.col("starts")).sum()
-            value = pl.when(begun > 0).then(whole / (begun * divisor))
+            return [
+                pl.col("duration").filter("starts").sum().alias("sum"),
+                pl.col("starts").sum().alias("count"),
+            ]
+        case "session_count":
+            return [pl.len().alias("count")]
+    return [pl.col("counted").drop_nulls().n_unique().alias("count")]
+
+
+def _value(sums: pl.DataFrame, metric: str, per_unit: int) -> pl.Series:
+    """The metric from its sums; a mean of nothing is null.
+
+    NumPy divides: Polars multiplies by the reciprocal of a scalar, which can miss the nearest float.
+    """
+    match metric:
+        case "total_time":
+            values = pl.Series(sums["sum"].to_numpy() / per_unit, dtype=pl.Float64)
+        case "avg_session_length":
+            count = sums["count"].cast(pl.Int64)
+            some = count.clip(1).to_numpy()
+            means = pl.Series(sums["sum"].to_numpy() / (some * per_unit), dtype=pl.Float64)
+            values = means.set(count == 0, None)
         case _:
-            value = pl.col("counted").drop_nulls().n_unique().cast(pl.Int64)
-    return value.alias(query.metric)
+            values = sums["count"].cast(pl.Int64)
+    return values.alias(metric)
 
 
 def _fill(rows: pl.DataFrame, query: UsageQuery, groups: tuple[Group, ...], bins: int) -> pl.DataFrame:

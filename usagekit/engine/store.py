@@ -6,20 +6,22 @@ a crash at any moment leaves either undone or to be completed by whoever opens t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
 import polars as pl
 
 from usagekit.engine.files import locked, publish_text, sync_directory, sync_file
-from usagekit.engine.index import Builder, Manifest
+from usagekit.engine.index import Builder, Manifest, event_files
 from usagekit.engine.tables import DIMENSION_SCHEMAS, EVENTS_SCHEMA, Tables
 from usagekit.errors import StoreError, StoreLocked
 
@@ -44,12 +46,12 @@ class Store:
         """Give this store, or its newer version if the files have changed since."""
         if _is_current(self.path, self.manifest):
             return self
-        return type(self)(self.path, _current_manifest(self.path))
+        return type(self)(self.path, open_store(self.path).manifest)
 
     @cached_property
     def codes(self) -> Mapping[str, pl.DataFrame]:
         """The code tables: ``device`` (device_id, hostname), ``person`` (email, user), ``team`` (team)."""
-        return {name: pl.read_parquet(self.path / file) for name, file in self.manifest.codes.items()}
+        return {n: pl.read_parquet(self.path / f, glob=False) for n, f in self.manifest.codes.items()}
 
     def dimension(self, name: str) -> pl.DataFrame:
         """A dimension table; one that the store lacks is empty."""
@@ -59,7 +61,7 @@ class Store:
     def _dimensions(self) -> Mapping[str, pl.DataFrame]:
         tables = {name: pl.DataFrame(schema=schema) for name, schema in DIMENSION_SCHEMAS.items()}
         for name, (_, file) in self.manifest.dimensions.items():
-            tables[name] = pl.read_parquet(self.path / file)
+            tables[name] = pl.read_parquet(self.path / file, glob=False)
         return tables
 
     def scan(self, start: int, end: int) -> tuple[pl.LazyFrame, bool]:
@@ -72,7 +74,7 @@ class Store:
         seconds = all(m.seconds for m in months)
         frames = [_empty_index().lazy()]
         for month in months:
-            frame = pl.scan_parquet(self.path / month.file, hive_partitioning=False)
+            frame = pl.scan_parquet(self.path / month.file, hive_partitioning=False, glob=False)
             scale = 1 if month.seconds is seconds else 1_000_000
             frames.append(
                 frame.with_columns(
@@ -90,10 +92,11 @@ def open_store(path: str | Path) -> Store:
     StoreError : there is no event store at ``path``, or a file of it is damaged.
     SchemaError : a table lacks a column.
     """
-    path = Path(path)
-    if not path.is_dir() or not ((path / "events").is_dir() or any(path.glob("*.parquet"))):
+    path = Path(path).resolve()
+    tables = [path / f"{name}.parquet" for name in DIMENSION_SCHEMAS]
+    if not ((path / "events").is_dir() or any(p.exists() for p in [*tables, path / STAGING / _COMMIT])):
         raise StoreError(f"no event store at {path}: import events or make a sample there first")
-    return Store(path.resolve(), _current_manifest(path.resolve()))
+    return Store(path, _current_manifest(path))
 
 
 def write_store(path: str | Path, tables: Tables) -> Store:
@@ -101,9 +104,8 @@ def write_store(path: str | Path, tables: Tables) -> Store:
     path = Path(path).resolve()
     path.mkdir(parents=True, exist_ok=True)
     with locked(path / LOCK, what=f"the store {path}"):
-        files: dict[str, pl.DataFrame | None] = {
-            file.relative_to(path).as_posix(): None for file in (path / "events").glob("month=*/*.parquet")
-        }
+        roll_forward(path)
+        files: dict[str, pl.DataFrame | None] = dict.fromkeys(event_files(path))
         files.update(month_files(tables.events))
         files.update({f"{name}.parquet": tables.dimension(name) for name in DIMENSION_SCHEMAS})
         replace_files(path, files)
@@ -128,7 +130,6 @@ def replace_files(path: Path, files: Mapping[str, pl.DataFrame | None]) -> None:
     """
     roll_forward(path)
     staging = path / STAGING
-    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     moves: dict[str, str | None] = {}
     for number, (target, table) in enumerate(files.items()):
@@ -136,7 +137,7 @@ def replace_files(path: Path, files: Mapping[str, pl.DataFrame | None]) -> None:
         if table is not None:
             moves[target] = f"{number}.parquet"
             write_parquet(table, staging / f"{number}.parquet")
-    sync_directory(staging)
+    sync_directory(path)
     publish_text(staging / _COMMIT, json.dumps(moves))
     roll_forward(path)
     _save_index(path)
@@ -149,40 +150,52 @@ def write_parquet(table: pl.DataFrame, path: Path) -> None:
 
 
 def roll_forward(path: Path) -> None:
-    """Complete a change whose commit file exists; idempotent, so a crash in here only repeats it."""
+    """Complete a change whose commit file exists, and clear one without; a crash in here only repeats it.
+
+    The caller holds the lock.
+    """
     commit = path / STAGING / _COMMIT
-    if not commit.exists():
-        return
-    moves: dict[str, str | None] = json.loads(commit.read_text())
-    for target, staged in moves.items():
-        final = path / target
-        if staged is None:
-            final.unlink(missing_ok=True)
-        elif (path / STAGING / staged).exists():
+    if commit.exists():
+        moves: dict[str, str | None] = json.loads(commit.read_text())
+        for target, staged in moves.items():
+            final = path / target
             final.parent.mkdir(parents=True, exist_ok=True)
-            (path / STAGING / staged).replace(final)
-            sync_directory(final.parent)
-    commit.unlink()
+            if staged is None:
+                final.unlink(missing_ok=True)
+            elif (path / STAGING / staged).exists():
+                (path / STAGING / staged).replace(final)
+        # Names of new files and folders must last before the commit file, which could redo them, goes.
+        for folder in sorted({parent for target in moves for parent in (path / target).parents}):
+            if folder.is_relative_to(path):
+                sync_directory(folder)
+        commit.unlink()
     shutil.rmtree(path / STAGING, ignore_errors=True)
 
 
 def _current_manifest(path: Path) -> Manifest:
     """The manifest of what the files are now, building the index where it is behind."""
-    manifest = Manifest.load(_index_directory(path) / "manifest.json")
-    if manifest and _is_current(path, manifest):
-        return manifest
-    if manifest and not all((path / file).exists() for file in manifest.files):
-        manifest = None
-    lock = _index_directory(path) / LOCK if _read_only(path) else path / LOCK
+    read_only, directory = _read_only(path), _index_directory(path)
+    built = [Manifest.load(d / "manifest.json") for d in dict.fromkeys((path / "index", directory))]
+    whole = [m for m in built if m and all((path / file).exists() for file in m.files)]
+    for manifest in whole:
+        if _is_current(path, manifest):
+            return manifest
+    lock = partial(locked, what=f"the store {path}", wait=not whole)
     try:
-        with locked(lock, what=f"the store {path}", wait=manifest is None):
-            roll_forward(path)
+        with ExitStack() as locks:
+            if read_only and (path / LOCK).exists():
+                locks.enter_context(lock(path / LOCK, shared=True))
+            locks.enter_context(lock((directory if read_only else path) / LOCK))
+            if not read_only:
+                roll_forward(path)
+            elif (path / STAGING / _COMMIT).exists():
+                raise StoreLocked(f"an import into {path} was cut short: who may write there must open it")
             return _save_index(path)
     except StoreLocked:
         # A writer is at work: until it publishes the next version, the last one stays whole.
-        if manifest is None:
+        if not whole:
             raise
-        return manifest
+        return whole[0]
 
 
 def _save_index(path: Path) -> Manifest:
@@ -194,16 +207,16 @@ def _save_index(path: Path) -> Manifest:
     manifest.save(directory / "manifest.json")
     # Readers may still hold the version before this one; what only older versions used can go.
     keep = {Path(file).name for file in manifest.files | (old.files if old else set())}
-    for file in directory.glob("*.parquet"):
-        if file.name not in keep:
+    for file in directory.iterdir():
+        if file.suffix in (".parquet", ".tmp") and file.name not in keep:
             file.unlink(missing_ok=True)
     return manifest
 
 
 def _is_current(path: Path, manifest: Manifest) -> bool:
     """Whether the index describes the public files, judged by their names, sizes and times."""
-    sources = [m.source for m in manifest.months] + [s for s, _ in manifest.dimensions.values()]
-    present = {p.relative_to(path).as_posix() for p in (path / "events").glob("month=*/*.parquet")}
+    sources = manifest.sources
+    present = {*event_files(path)}
     present |= {f"{name}.parquet" for name in DIMENSION_SCHEMAS if (path / f"{name}.parquet").exists()}
     return (
         not (path / STAGING / _COMMIT).exists()
@@ -225,7 +238,7 @@ def _index_directory(path: Path) -> Path:
     private.mkdir(mode=0o700, exist_ok=True)
     if private.stat().st_uid != os.getuid():
         raise StoreError(f"{private} belongs to somebody else: set TMPDIR to a folder of your own")
-    return private / path.as_posix().strip("/").replace("/", "-")
+    return private / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
 def _empty_index() -> pl.DataFrame:
