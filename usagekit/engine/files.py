@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from usagekit.errors import StoreLocked
+from usagekit.errors import StoreError, StoreLocked
 
 
 def sha256(path: Path) -> str:
@@ -63,10 +63,14 @@ def locked(path: Path, *, what: str, wait: bool = False, shared: bool = False) -
     """Hold the lock file ``path``; wait for it, or raise StoreLocked that names who holds it.
 
     A ``shared`` lock only keeps writers out and needs no right to write. The kernel frees a lock when its
-    process ends, however it ends.
+    process ends, however it ends. StoreError where the lock file cannot be opened.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("r" if shared else "a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("r" if shared else "a+")
+    except OSError as error:
+        raise StoreError(f"{what} cannot be {'read' if shared else 'written'}: {error}") from error
+    with opened as file:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
             fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))

@@ -44,6 +44,7 @@ def import_files(
     ------
     SchemaError : a file is of no known kind; nothing is imported.
     StoreLocked : another import is running.
+    StoreError : the store cannot be written, or a file of it is damaged.
     """
     store = Path(store).resolve()
     result = ImportResult()
@@ -55,7 +56,6 @@ def import_files(
         on_file(file)
     if strict and result.bad:
         return result
-    store.mkdir(parents=True, exist_ok=True)
     with locked(store / LOCK, what=f"the store {store}"):
         roll_forward(store)
         changes: dict[str, pl.DataFrame | None] = {}

@@ -102,7 +102,6 @@ def open_store(path: str | Path) -> Store:
 def write_store(path: str | Path, tables: Tables) -> Store:
     """Write a whole lab as the event store at ``path``, in place of what is there."""
     path = Path(path).resolve()
-    path.mkdir(parents=True, exist_ok=True)
     with locked(path / LOCK, what=f"the store {path}"):
         roll_forward(path)
         files: dict[str, pl.DataFrame | None] = dict.fromkeys(event_files(path))

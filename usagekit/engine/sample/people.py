@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from usagekit.engine.sample_dice import MONTH_OF_PERIOD, MONTHS, Dice, Floats, Ints
+from usagekit.engine.sample.dice import MONTH_OF_PERIOD, MONTHS, Dice, Floats, Ints
 from usagekit.engine.tables import DIMENSION_SCHEMAS
 
 _STEADY: Final = (1.0,) * MONTHS

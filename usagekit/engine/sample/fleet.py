@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from usagekit.engine.sample_dice import MONTH_OF_PERIOD, PERIODS, Dice, Floats, Ints
-from usagekit.engine.sample_people import Team
+from usagekit.engine.sample.dice import MONTH_OF_PERIOD, PERIODS, Dice, Floats, Ints
+from usagekit.engine.sample.people import Team
 from usagekit.engine.tables import DIMENSION_SCHEMAS
 
 ZONES: Final = {

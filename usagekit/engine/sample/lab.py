@@ -12,10 +12,10 @@ from typing import Final
 
 import polars as pl
 
-from usagekit.engine.sample_dice import Dice
-from usagekit.engine.sample_fleet import Fleet, draw_fleet
-from usagekit.engine.sample_people import People, Team, draw_people, sample_teams
-from usagekit.engine.sample_sessions import draw_sessions
+from usagekit.engine.sample.dice import Dice
+from usagekit.engine.sample.fleet import Fleet, draw_fleet
+from usagekit.engine.sample.people import People, Team, draw_people, sample_teams
+from usagekit.engine.sample.sessions import draw_sessions
 from usagekit.engine.tables import DIMENSION_SCHEMAS, TIMESTAMP, Tables
 from usagekit.errors import SettingsError
 from usagekit.vocabulary import CURRENT_ERA_START

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from usagekit.engine.sample_dice import (
+from usagekit.engine.sample.dice import (
     AFTER_LAST_DAY,
     DAYS,
     FIRST_DAY,
@@ -21,8 +21,8 @@ from usagekit.engine.sample_dice import (
     Floats,
     Ints,
 )
-from usagekit.engine.sample_fleet import ZONES, Fleet
-from usagekit.engine.sample_people import People, Team
+from usagekit.engine.sample.fleet import ZONES, Fleet
+from usagekit.engine.sample.people import People, Team
 
 # How much is done by hand at each local hour, with a dip at lunch, and on each weekday from Monday.
 _MORNING: Final = (0.02, 0.01, 0.01, 0.01, 0.01, 0.02, 0.08, 0.4, 1.6, 3.4, 4.2, 3.8)
