@@ -52,7 +52,7 @@ def rendered(
             template=NOTEBOOKS / f"{template}.ipynb",
         )
     ]
-    outcomes = list(render_month(units, reports=folder, jobs=2))
+    outcomes = list(render_month(units, jobs=2))
     assert [str(o) for o in outcomes if not isinstance(o, Rendered)] == []
     return month, {str(o.unit.team): o.unit.directory for o in outcomes}, sample
 

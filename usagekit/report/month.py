@@ -60,7 +60,7 @@ def render_reports(
             )
     units = plan_month(month, wanted, snapshot=snapshot, reports=reports, template=template)
     began = time.monotonic()
-    outcomes = _show(units, reports, jobs, force)
+    outcomes = _show(units, jobs, force)
     index = write_index(reports, month)
     summary = summarise(outcomes)
     _console.print(f"{summary} in {time.monotonic() - began:.1f} s", markup=False)
@@ -88,14 +88,14 @@ def render_demo(reports: Path, *, jobs: int | None = None) -> Summary:
     return render_reports(snapshot, reports, jobs=jobs)
 
 
-def _show(units: Sequence[Unit], reports: Path, jobs: int | None, force: bool) -> list[Outcome]:
+def _show(units: Sequence[Unit], jobs: int | None, force: bool) -> list[Outcome]:
     """Run the batch and tell how far it is."""
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     looked_at = _console.is_terminal
     with Progress(*columns, console=_console, disable=not looked_at, transient=True) as progress:
         task = progress.add_task("Rendering", total=len(units))
-        for outcome in render_month(units, reports=reports, jobs=jobs, force=force):
+        for outcome in render_month(units, jobs=jobs, force=force):
             outcomes.append(outcome)
             progress.advance(task)
             if isinstance(outcome, Failure):

@@ -1,0 +1,71 @@
+"""Small notebooks, named after the trait that a test is about, and the units that use them.
+
+Each is written to a file by nbformat when a test asks for it: its parameters cell, the cells of its trait, and,
+unless the trait is its absence, the completion marker.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nbformat import v4, writes
+
+from usagekit.report.template import load_template
+from usagekit.report.unit import Unit, report_directory
+
+PARAMETERS = 'team = "Payments"\nmonth = "2023-03"\nsnapshot = "demo"'
+MARKER = """
+from IPython.display import display
+facts = {
+    "template": "good", "team": team, "month": month, "title": f"{team} – March 2023", "lab": "Test lab",
+    "timezone": "Europe/Berlin", "as_of": "2023-04-01T06:00:00+00:00", "total_hours": 12.5,
+}
+display({"application/vnd.usagekit.report+json": facts, "text/plain": "Complete"}, raw=True)
+"""
+
+TRAITS: dict[str, tuple[str, ...]] = {
+    "good": ('print("all well")', MARKER),
+    "cell_error": ("x = 1", "1 / (x - 1)", MARKER),
+    "exits": ("import sys\nsys.exit(0)", MARKER),
+    "kills_kernel": ("import os\nos.kill(os.getpid(), 9)", MARKER),
+    "kills_worker_of_b": ('import os\nif team == "B":\n    os.kill(os.getppid(), 9)', MARKER),
+    "fails_for_b": ('if team == "B":\n    raise ValueError("no rows for B")', MARKER),
+    "unmarked": ('print("nothing more")',),
+    "wrong_team": ('team = "Somebody else"', MARKER),
+    "wrong_month": ('month = "2023-02"', MARKER),
+    "shows_environment": (
+        "import os\nfor name in sorted(os.environ):\n    print(name, os.environ[name])",
+        MARKER,
+    ),
+    "shows_directory": ("import os\nprint(os.getcwd())", MARKER),
+    "sleeps": ("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(60)", MARKER),
+    "sleeps_for_b": ('import time\nif team == "B":\n    time.sleep(60)', MARKER),
+    "floods": ('for _ in range(300):\n    print("x" * 999)', MARKER),
+    "shows_too_much": ('display({"text/html": "x" * 300_000}, raw=True)', MARKER),
+}
+
+
+def write_template(directory: Path, trait: str) -> Path:
+    """Write the notebook of a trait and return its path."""
+    cells = [v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    cells += [v4.new_code_cell(source) for source in TRAITS[trait]]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = directory / f"{trait}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(writes(v4.new_notebook(cells=cells, metadata=metadata)), "utf-8")
+    return path
+
+
+def write_snapshot(directory: Path, content: str = '{"tables": {}}') -> Path:
+    """A directory that looks like a snapshot from outside: its manifest is all that the batch reads."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "manifest.json").write_text(content, "utf-8")
+    return directory
+
+
+def unit_of(directory: Path, trait: str, team: str = "Payments") -> Unit:
+    """A report of March 2023 from the notebook of a trait, below ``directory``."""
+    template = load_template(write_template(directory / "notebooks", trait))
+    snapshot = write_snapshot(directory / "snapshot")
+    reports = directory / "reports"
+    return Unit(template, team, "2023-03", snapshot, report_directory(reports, "2023-03", team=team))

@@ -1,0 +1,87 @@
+"""Is this notebook a finished report? The notebook file itself cannot be trusted to say so.
+
+papermill reports success after a killed kernel and after ``sys.exit(0)``. A report is done when every code cell
+ran without an error AND the completion marker of its last cell names the team and the month asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nbformat import NotebookNode
+
+from usagekit.figures.escape import printable
+from usagekit.report.document import REPORT_MIME
+from usagekit.report.unit import Failure, Unit
+
+_TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LONGEST_LINE = 300
+
+
+class Broken(Exception):  # noqa: N818 - a state of a notebook, on its way to become a Failure
+    """The notebook is no report: what a :class:`~usagekit.report.unit.Failure` says, without its unit."""
+
+    def __init__(self, error_name: str, message: str, cell_index: int | None = None) -> None:
+        super().__init__(message)
+        self.error_name = error_name
+        self.cell_index = cell_index
+
+
+def judge(notebook: NotebookNode, unit: Unit, *, stopped_by: Broken | None = None) -> dict[str, Any]:
+    """The facts of the completion marker of a finished report.
+
+    ``stopped_by`` says why the run ended early; an error that a cell shows explains more, and goes first.
+
+    Raises
+    ------
+    Broken : the first thing that is wrong.
+    """
+    cells = list(_code_cells(notebook))
+    for index, cell in cells:
+        for output in cell.outputs:
+            if output.output_type == "error":
+                raise Broken(output.ename, output.evalue, index)
+    if stopped_by is not None:
+        raise stopped_by
+    for index, cell in cells:
+        if cell.execution_count is None:
+            raise Broken("NotRun", "this cell did not run", index)
+    facts = _marker(cells)
+    for name, asked in (("team", unit.team), ("month", unit.month)):
+        if asked is not None and facts.get(name) != asked:
+            raise Broken("WrongReport", f"asked for {name} {asked!r}, the notebook made {facts.get(name)!r}")
+    return facts
+
+
+def current_cell(notebook: NotebookNode) -> int | None:
+    """Index of the cell that was started last; None when the kernel never got so far."""
+    started = (
+        i for i, cell in enumerate(notebook.cells) if cell.metadata.get("papermill", {}).get("start_time")
+    )
+    return max(started, default=None)
+
+
+def as_failure(error: Exception, unit: Unit) -> Failure:
+    """What an exception says about a report, in one line."""
+    name = error.error_name if isinstance(error, Broken) else type(error).__name__
+    line = " ".join(printable(_TERMINAL_COLOURS.sub("", str(error))).split())
+    short = line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+    return Failure(unit, getattr(error, "cell_index", None), name, short)
+
+
+def _code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
+    return [
+        (index, cell)
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
+
+
+def _marker(cells: list[tuple[int, NotebookNode]]) -> dict[str, Any]:
+    bundles = [output.get("data", {}) for _, cell in cells for output in cell.outputs]
+    found = [bundle[REPORT_MIME] for bundle in bundles if REPORT_MIME in bundle]
+    if not found or not isinstance(found[-1], Mapping):
+        raise Broken("Incomplete", "the notebook ended without its completion marker, uk.complete(…)")
+    return dict(found[-1])
