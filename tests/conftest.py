@@ -67,6 +67,7 @@ def small_lab() -> Lab:
         memberships=[
             {"email": "ana@example.com", "team": "チーム"},
             {"email": "ana@example.com", "team": "NA"},
+            {"email": "member@example.com", "team": "NA"},
         ],
         teams=[{"team": "NA"}, {"team": "spare"}],
     )

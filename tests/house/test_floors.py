@@ -14,6 +14,7 @@ FLOORS = [
     {"engine"},
     {"api"},
     {"answer", "sources", "lab", "openers", "snapshot", "fetch", "demo", "ask", "analysis", "figures"},
+    {"export"},
     {"report"},
     {"cli", "__main__"},
 ]
@@ -25,7 +26,7 @@ HOMES = {
     "uvicorn": {"api/server.py"},
     "papermill": {"report/render.py", "report/template.py"},
     "nbclient": {"report/render.py"},
-    "typst": {"report/compiler.py"},
+    "typst": {"export/compiler.py"},
     "pydantic": {"settings.py"},
     "pydantic_settings": {"settings.py"},
     "typer": {"cli.py"},

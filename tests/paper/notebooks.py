@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from nbformat import NotebookNode, v4
 from pypdf import PdfReader
 
-from usagekit.report.export import export_html, export_pdf
+from usagekit.export.exporters import export_html, export_pdf
 
 
 def notebook(*cells: NotebookNode, **metadata: Any) -> NotebookNode:

@@ -28,9 +28,9 @@ from tests.paper.notebooks import (
     text,
     words,
 )
+from usagekit.export.exporters import export_html, export_pdf
+from usagekit.export.grids import MAX_ROWS
 from usagekit.figures.escape import typst_string
-from usagekit.report.export import export_html, export_pdf
-from usagekit.report.grids import MAX_ROWS
 
 
 def outline_levels(reader: PdfReader) -> list[tuple[int, str]]:
@@ -236,6 +236,6 @@ def test_exporters_are_found_by_nbconvert(tmp_path: Any) -> None:
 
 def test_import_is_light() -> None:
     """Looking for exporters, as Jupyter does at its start, loads neither pandas nor matplotlib."""
-    check = "import sys, usagekit.report.export as e; print([m for m in ('pandas', 'matplotlib') if m in sys.modules])"
+    check = "import sys, usagekit.export.exporters as e; print([m for m in ('pandas', 'matplotlib') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

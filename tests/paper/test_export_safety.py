@@ -25,9 +25,9 @@ from tests.paper.notebooks import (
     text,
     words,
 )
-from usagekit.report.export import export_html, export_pdf
-from usagekit.report.foreign import sanitise
-from usagekit.report.grids import read_grid
+from usagekit.export.exporters import export_html, export_pdf
+from usagekit.export.foreign import sanitise
+from usagekit.export.grids import read_grid
 
 EVIL_NAMES = (
     "NA",

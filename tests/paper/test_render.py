@@ -15,7 +15,7 @@ from nbformat import v4
 from tests.paper.templates import MARKER, unit_of, write_snapshot, write_template
 from usagekit.engine.files import sha256
 from usagekit.errors import RenderError
-from usagekit.report.export import export_html, export_pdf
+from usagekit.export.exporters import export_html, export_pdf
 from usagekit.report.limits import Limits
 from usagekit.report.publish import (
     check_pages,

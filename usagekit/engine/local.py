@@ -72,7 +72,7 @@ def events(store: Store, query: EventsQuery) -> pl.DataFrame:
             codes["team"], left_on="team", right_on="code", how="left", maintain_order="left", suffix="_name"
         )
         .join(persons(store), on="person", how="left", maintain_order="left")
-        .sort("start", maintain_order=True)
+        .sort("start", "device_id", "hostname", last, nulls_last=False, maintain_order=True)
         .select(
             pl.when(~pl.col("automated")).then("user").alias("user"),
             pl.when(~pl.col("automated")).then("email").alias("email"),

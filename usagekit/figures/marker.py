@@ -42,7 +42,7 @@ def complete(lab: LabFacts, *, template: str, team: str, month: str, total_hours
     team, month
         what the report is about; ``month`` as ``YYYY-MM``.
     total_hours
-        its device hours (h), as printed: the batch compares them with the snapshot. None when missing.
+        its device hours (h), as printed; None when missing. They head the row of the index page.
     """
     return Completion(
         {

@@ -12,8 +12,8 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from usagekit.export.document import REPORT_MIME
 from usagekit.figures.escape import printable
-from usagekit.report.document import REPORT_MIME
 from usagekit.report.unit import Failure, Unit
 
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")

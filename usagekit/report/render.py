@@ -20,7 +20,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 
 from usagekit.engine.files import publish_bytes
-from usagekit.report.export import export_html, export_pdf
+from usagekit.export.exporters import export_html, export_pdf
 from usagekit.report.judge import Broken, as_failure, current_cell, judge
 from usagekit.report.limits import Limits
 from usagekit.report.publish import FAILED_NOTEBOOK, check_pages, publish, recipe, work_directory

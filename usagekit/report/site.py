@@ -14,11 +14,11 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
 
 from usagekit.analysis import month_name, shift_month
 from usagekit.analysis.wording import count_text, hours_text, signed
 from usagekit.engine.files import publish_text
+from usagekit.export.page import page_style
 from usagekit.figures.escape import printable, shown_name
 from usagekit.report.batch import read_failures
 from usagekit.report.publish import FAILED_NOTEBOOK, MANIFEST, read_manifest
@@ -66,7 +66,7 @@ def write_index(reports: Path, month: str) -> Path:
     rows.sort(key=lambda row: (not row.error, not row.is_lab, row.name.casefold(), row.name, row.template))
     page = _template().render(
         title=f"Usage reports, {month_name(month)}",
-        style=Markup(_source("page.css")),  # noqa: S704 - our own file
+        style=page_style(),
         facts=list(_facts(manifests, rows)),
         rows=rows,
         failed=sum(bool(row.error) for row in rows),
@@ -184,8 +184,4 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    return environment.from_string(_source("site.html.j2"))
-
-
-def _source(name: str) -> str:
-    return files("usagekit.report").joinpath(name).read_text("utf-8")
+    return environment.from_string(files("usagekit.report").joinpath("site.html.j2").read_text("utf-8"))

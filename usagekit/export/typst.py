@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
+from usagekit.export.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose, Token
+from usagekit.export.foreign import read_parts
+from usagekit.export.grids import Cell, Grid
+from usagekit.export.pictures import svg_text
 from usagekit.figures import components_source
 from usagekit.figures.escape import typst_string
-from usagekit.report.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose, Token
-from usagekit.report.foreign import read_parts
-from usagekit.report.grids import Cell, Grid
-from usagekit.report.pictures import svg_text
 
 _LINE = 95
 """Characters that a line of text holds in the size of tables."""
@@ -35,7 +35,7 @@ def preamble(document: Document) -> str:
 
 def page_source() -> str:
     """The functions that make a page."""
-    return files("usagekit.report").joinpath("page.typ").read_text("utf-8")
+    return files("usagekit.export").joinpath("page.typ").read_text("utf-8")
 
 
 def block_source(block: Block) -> str:

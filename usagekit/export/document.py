@@ -1,4 +1,4 @@
-"""A notebook becomes a :class:`~usagekit.report.blocks.Document`: what is shown, in order, and nothing else."""
+"""A notebook becomes a :class:`~usagekit.export.blocks.Document`: what is shown, in order, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from nbformat import NotebookNode
 
-from usagekit.report.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose
-from usagekit.report.foreign import sanitise
-from usagekit.report.pictures import MEDIA_TYPES, PictureError, read_picture
-from usagekit.report.prose import headings, level_headings, plain_text, read_prose
+from usagekit.export.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose
+from usagekit.export.foreign import sanitise
+from usagekit.export.pictures import MEDIA_TYPES, PictureError, read_picture
+from usagekit.export.prose import headings, level_headings, plain_text, read_prose
 
 FIGURE_MIME = "application/vnd.usagekit.figure+json"
 REPORT_MIME = "application/vnd.usagekit.report+json"

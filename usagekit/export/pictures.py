@@ -9,7 +9,7 @@ import zlib
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
-from usagekit.report.blocks import Picture
+from usagekit.export.blocks import Picture
 
 MEDIA_TYPES = ("image/svg+xml", "image/png", "image/jpeg")
 

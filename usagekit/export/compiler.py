@@ -19,9 +19,9 @@ from typing import Final
 import typst
 
 from usagekit.errors import RenderError
+from usagekit.export.blocks import Document, Notice
+from usagekit.export.typst import block_source, page_source, preamble
 from usagekit.figures.escape import typst_string
-from usagekit.report.blocks import Document, Notice
-from usagekit.report.typst import block_source, page_source, preamble
 
 _FONTS: Final = (
     ("font_source_sans_pro", "files/SourceSansPro-*.ttf"),

@@ -11,12 +11,12 @@ from typing import Any
 from nbconvert.exporters import Exporter
 from nbformat import NotebookNode
 
-from usagekit.report.document import read_document
+from usagekit.export.document import read_document
 
 
 def export_html(notebook: NotebookNode, *, name: str) -> str:
     """One HTML page that runs no script and asks for nothing; ``name`` is the title of last resort."""
-    from usagekit.report.page import page_html
+    from usagekit.export.page import page_html
 
     return page_html(read_document(notebook, name=name))
 
@@ -31,7 +31,7 @@ def export_pdf(notebook: NotebookNode, *, name: str) -> bytes:
     ------
     RenderError : the fonts are missing, or the document cannot be typeset at all.
     """
-    from usagekit.report.compiler import compile_pdf
+    from usagekit.export.compiler import compile_pdf
 
     return compile_pdf(read_document(notebook, name=name))
 

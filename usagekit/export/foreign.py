@@ -12,9 +12,9 @@ from bleach.css_sanitizer import CSSSanitizer
 from bs4 import BeautifulSoup, Tag
 from bs4.element import Comment, NavigableString
 
-from usagekit.report.blocks import Picture
-from usagekit.report.grids import Grid, read_grid, tidy
-from usagekit.report.pictures import PictureError, picture_from_uri
+from usagekit.export.blocks import Picture
+from usagekit.export.grids import Grid, read_grid, tidy
+from usagekit.export.pictures import PictureError, picture_from_uri
 
 _TABLE_TAGS = {"table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption"}
 _BLOCK_TAGS = {

@@ -12,9 +12,9 @@ from typing import Any
 import mistune
 from mistune import BlockState, HTMLRenderer
 
-from usagekit.report.blocks import Block, Foreign, Notice, Token
-from usagekit.report.foreign import sanitise
-from usagekit.report.pictures import MEDIA_TYPES, PictureError, picture_from_uri, read_picture
+from usagekit.export.blocks import Block, Foreign, Notice, Token
+from usagekit.export.foreign import sanitise
+from usagekit.export.pictures import MEDIA_TYPES, PictureError, picture_from_uri, read_picture
 
 _PLUGINS = ["table", "strikethrough", "task_lists", "url"]
 _SAFE_ADDRESS = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)

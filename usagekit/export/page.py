@@ -9,16 +9,21 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from usagekit.report.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose
-from usagekit.report.pictures import data_uri
-from usagekit.report.prose import prose_html
+from usagekit.export.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose
+from usagekit.export.pictures import data_uri
+from usagekit.export.prose import prose_html
 
 
 def page_html(document: Document) -> str:
     """Write the whole page."""
     blocks = [Markup(_block_html(block)) for block in document.blocks]  # noqa: S704  each kind escapes itself
-    style = Markup(_source("page.css"))  # noqa: S704  our own file
-    return _template().render(document=document, blocks=blocks, style=style)
+    return _template().render(document=document, blocks=blocks, style=page_style())
+
+
+@cache
+def page_style() -> Markup:
+    """The style sheet of every page of ours."""
+    return Markup(_source("page.css"))  # noqa: S704  our own file
 
 
 def _block_html(block: Block) -> str:
@@ -47,4 +52,4 @@ def _template() -> Template:
 
 
 def _source(name: str) -> str:
-    return files("usagekit.report").joinpath(name).read_text("utf-8")
+    return files("usagekit.export").joinpath(name).read_text("utf-8")
