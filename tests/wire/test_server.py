@@ -19,9 +19,9 @@ import pytest
 from tests import oracle
 from tests.conftest import session
 from tests.strategies import tables
-from tests.wire.conftest import TOKEN, Served, hostile_lab, running
+from tests.wire.conftest import TOKEN, Served, hostile_lab
 from usagekit.api.answers import usage_answer
-from usagekit.api.server import create_app
+from usagekit.api.server import create_app, serving
 from usagekit.engine.store import write_store
 from usagekit.errors import SettingsError
 from usagekit.vocabulary import EVENT_CSV_HEADER, EVENTS_PATH, METRICS, ROUTES
@@ -233,7 +233,7 @@ def test_failure_shows_no_traceback(small_store: Path, monkeypatch: pytest.Monke
         raise RuntimeError("secret path /srv/x")
 
     monkeypatch.setattr("usagekit.api.server.local.usage", broken)
-    with running(create_app(small_store, token=TOKEN)) as base_url:
+    with serving(create_app(small_store, token=TOKEN)) as base_url:
         answer = httpx.get(f"{base_url}/v1/usage?{MARCH}", headers=AUTH)
     assert is_error(answer, 500, "log")
     assert "secret" not in answer.text
@@ -249,7 +249,7 @@ def test_new_sessions_are_seen(tmp_path: Path) -> None:
     """A store that changes under a running server is answered from anew."""
     lab = hostile_lab()
     write_store(tmp_path, tables(lab))
-    with running(create_app(tmp_path, token=TOKEN)) as base_url:
+    with serving(create_app(tmp_path, token=TOKEN)) as base_url:
         target = f"{base_url}/v1/usage?{MARCH}&metric=session_count"
         before = httpx.get(target, headers=AUTH).json()["report"][0]["session_count"]
         lab.sessions.append(session(999, "2023-03-20 10:00", "2023-03-20 11:00"))
