@@ -38,7 +38,8 @@ def parse_question(route: str, params: Iterable[str]) -> UsageQuery | EventsQuer
             return UsageQuery.from_params(known.by, pairs)
     paths = [r.path for r in ROUTES.values()] + [EVENTS_PATH]
     raise QueryError(
-        f"unknown route {route!r}{did_you_mean(path, paths)} Known: {', '.join(paths)}", parameter="route"
+        f"unknown route {route!r}{did_you_mean(path, paths) or '.'} Known: {', '.join(paths)}",
+        parameter="route",
     )
 
 

@@ -80,7 +80,7 @@ def one_of(parameter: str, value: object, known: Iterable[str], *, name: str | N
         return
     shown = str(value)[:60]
     raise QueryError(
-        f"unknown {parameter} {shown!r}{did_you_mean(shown, known)} Known: {', '.join(k or '(none)' for k in known)}",
+        f"unknown {parameter} {shown!r}{did_you_mean(shown, known) or '.'} Known: {', '.join(k or '(none)' for k in known)}",
         parameter=name or parameter,
     )
 
