@@ -7,11 +7,11 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from usagekit.answer import Usage
+from usagekit.answer import Quality, Usage
 from usagekit.errors import QueryError, did_you_mean
 from usagekit.period import BusinessHours, Period, PeriodLike, month_of, parse_period
 from usagekit.query import EventsQuery, UsageQuery
-from usagekit.values import today_in
+from usagekit.values import FIRST_DATE, today_in
 from usagekit.vocabulary import ROUTES
 
 if TYPE_CHECKING:
@@ -175,6 +175,34 @@ class Lab:
         wanted = None if devices is None else (devices,) if isinstance(devices, str) else tuple(devices)
         return self.source.events(EventsQuery(start=first.start, end=last.end, devices=wanted))
 
+    def quality(self, period: PeriodLike) -> Quality:
+        """Say what is wrong with the sessions that start in a period (UTC dates).
+
+        The month before is read as well, for sessions that still hold a device. An unknown device is one
+        without a model, told from the hours by device and by model: over the API every device with a
+        session is in the roster. A snapshot answers for its own month.
+
+        Raises
+        ------
+        QueryError : the period cannot be read, or the snapshot does not hold it.
+        ApiError : the API did not answer.
+        """
+        from usagekit.analysis.quality import find_broken, judged
+        from usagekit.analysis.unknown_devices import devices_without_model
+
+        span = parse_period(period, today=self.today)
+        before = max(month_of(span.start, shift=-1).start, FIRST_DATE)
+        events = self.events((before, span.end))
+        fleet = devices_without_model(
+            self.usage(span, by="device", display_all=True).df,
+            self.usage(span, by="devicemodel").df,
+            team_devices=self.usage(span, by="team/device").df,
+            team_models=self.usage(span, by="team/devicemodel").df,
+        )
+        as_of = self.as_of
+        found = find_broken(events, fleet, since=span.start, as_of=as_of)
+        return Quality(found, int(judged(events, since=span.start).sum()), span, as_of)
+
     def _query(
         self,
         span: Period,
@@ -213,6 +241,6 @@ def _route(by: str | Sequence[str] | None) -> str:
             return tail
     shown = "/".join(parts)
     raise QueryError(
-        f"cannot group by {shown!r}{did_you_mean(shown, ROUTES)} Known: {', '.join(filter(None, ROUTES))}",
+        f"cannot group by {shown!r}{did_you_mean(shown, ROUTES) or '.'} Known: {', '.join(filter(None, ROUTES))}",
         parameter="by",
     )
