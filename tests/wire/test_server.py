@@ -20,7 +20,7 @@ from tests import oracle
 from tests.conftest import session
 from tests.strategies import tables
 from tests.wire.conftest import TOKEN, Served, hostile_lab
-from usagekit.api.answers import usage_answer
+from usagekit.api.answers import usage_pieces
 from usagekit.api.server import create_app, serving
 from usagekit.engine.store import write_store
 from usagekit.errors import SettingsError
@@ -95,17 +95,17 @@ def test_numbers_stay_numbers() -> None:
     """Extreme floats and whole floats are valid JSON that reads back exactly; counts are written as integers."""
     values = [1e16, 5e-324, 1.0, 1.7976931348623157e308, 0.1 + 0.2, None, 123456789.0]
     frame = pl.DataFrame({"x": values, "n": pl.Series(range(len(values)), dtype=pl.UInt32)})
-    body = usage_answer(frame, "json").body
+    body = b"".join(usage_pieces(frame, "json"))
     assert json.loads(body) == {"report": [{"x": x, "n": n} for n, x in enumerate(values)]}
     assert re.findall(rb'"n":([^}]*)', body) == [str(n).encode() for n in range(len(values))]
-    cells = list(csv.reader(usage_answer(frame, "csv").body.decode().splitlines()))[1:]
+    cells = list(csv.reader(b"".join(usage_pieces(frame, "csv")).decode().splitlines()))[1:]
     assert [float(x) if x else None for x, _ in cells] == values
 
 
 def test_null_and_empty_differ_in_csv() -> None:
     """A null is an empty field and an empty string is two quotes."""
     frame = pl.DataFrame({"team": ["", None], "user_count": [1, 2]})
-    assert usage_answer(frame, "csv").body == b'team,user_count\n"",1\n,2\n'
+    assert b"".join(usage_pieces(frame, "csv")) == b'team,user_count\n"",1\n,2\n'
 
 
 def test_events_rows(served: Served) -> None:

@@ -18,6 +18,7 @@ from usagekit.errors import QueryError
 MAX_QUERY_BYTES: Final = 64 * 1024
 MAX_BODY_BYTES: Final = 1024 * 1024
 _DRAIN_BYTES: Final = 16 * MAX_BODY_BYTES
+_TOO_LONG: Final = f"the body is longer than {MAX_BODY_BYTES // 1024} KiB"
 
 
 def read_query_string(request: Request) -> list[tuple[str, str]]:
@@ -33,6 +34,8 @@ def read_query_string(request: Request) -> list[tuple[str, str]]:
 
 async def read_events_body(request: Request) -> dict[str, Any]:
     """The JSON object of the body, whatever its Content-Type; no body at all is an empty object."""
+    if int(request.headers.get("content-length", "0")) > _DRAIN_BYTES:
+        raise HTTPException(413, _TOO_LONG, headers={"Connection": "close"})
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -43,7 +46,7 @@ async def read_events_body(request: Request) -> dict[str, Any]:
             break
     # A body somewhat too long is still read to its end: a sender cut off in mid-send never sees the answer.
     if size > MAX_BODY_BYTES:
-        raise HTTPException(413, f"the body is longer than {MAX_BODY_BYTES // 1024} KiB")
+        raise HTTPException(413, _TOO_LONG, headers={"Connection": "close"})
     return parse_object(b"".join(chunks))
 
 

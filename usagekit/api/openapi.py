@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
+from zoneinfo import available_timezones
 
 from usagekit.vocabulary import (
     BIN_SIZES,
@@ -24,6 +25,8 @@ from usagekit.vocabulary import (
 OPENAPI_PATH: Final = "/openapi.json"
 
 _Json = dict[str, Any]
+
+_YEAR, _MONTH, _DAY = "(19[7-9]|20[0-9]|21[0-9])[0-9]", "(0[1-9]|1[0-2])", "(0[1-9]|[12][0-9]|3[01])"
 
 _OPTION_TEXTS: Final = {
     "display_all": "Also list members without usage: every known one in every bin, with 0.",
@@ -49,15 +52,18 @@ _COLUMN_TEXTS: Final = {
 }
 _NULLABLE: Final = ("notes", "user", "email", "team", "end_time", "duration")
 _ERRORS: Final = {
-    "400": "A parameter, key or value is unknown or wrong; the detail names it.",
+    "400": "A parameter, key, value or Host is unknown or wrong, or the answer would be too large; "
+    "the detail names what.",
     "401": "The token is missing or wrong.",
     "405": "The route answers GET only.",
-    "500": "The server failed.",
-}
-_TOO_LONG: Final = {
-    "413": "The body is longer than 1 MiB.",
+    "408": "The request did not arrive in time.",
     "414": "The query string is longer than 64 KiB.",
+    "431": "The request has too many headers, or too long ones.",
+    "500": "The server failed.",
+    "503": "The server has too much to do; Retry-After says when to come again.",
 }
+_BODY_TOO_LONG: Final = {"413": "The body is longer than 1 MiB."}
+_SAME: Final = {"304": {"description": "The answer still has the ETag that If-None-Match names."}}
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +84,9 @@ def openapi_document() -> _Json:
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "parameters": {_component(parameter): parameter for parameter in _parameters()},
-            "responses": {status: _error_response(text) for status, text in (_ERRORS | _TOO_LONG).items()},
+            "responses": {
+                status: _error_response(text) for status, text in (_ERRORS | _BODY_TOO_LONG).items()
+            },
             "schemas": {"Error": _error_schema()},
         },
     }
@@ -92,13 +100,14 @@ def _usage_operation(route: Route) -> _Json:
         "parameters": [{"$ref": f"#/components/parameters/{_component(p)}"} for p in _parameters()],
         "responses": {
             "200": _rows_response(_usage_row(route), "Columns as in the JSON rows, in the same order."),
-            **_error_refs([*_ERRORS, "414"]),
+            **_SAME,
+            **_error_refs(_ERRORS),
         },
     }
 
 
 def _events_operation() -> _Json:
-    dates = r"^[0-9]{4}(/?)[0-9]{2}\1[0-9]{2}$"
+    dates = f"^({_YEAR}{_MONTH}{_DAY}|{_YEAR}/{_MONTH}/{_DAY})$"
     manual = _row(("user", "email", *EVENT_KEYS), required=("user", "email", *EVENT_KEYS))
     automated = _row(("team", *EVENT_KEYS), required=("team", *EVENT_KEYS))
     return {
@@ -135,7 +144,7 @@ def _events_operation() -> _Json:
         },
         "responses": {
             "200": _rows_response({"oneOf": [manual, automated]}, ",".join(EVENT_CSV_HEADER)),
-            **_error_refs([*_ERRORS, *_TOO_LONG]),
+            **_error_refs([*_ERRORS, *_BODY_TOO_LONG]),
         },
     }
 
@@ -143,7 +152,7 @@ def _events_operation() -> _Json:
 @lru_cache(maxsize=1)
 def _parameters() -> tuple[_Json, ...]:
     """Every parameter of the aggregation routes."""
-    date = {"type": "string", "pattern": "^[0-9]{8}$"}
+    date = {"type": "string", "pattern": f"^{_YEAR}{_MONTH}{_DAY}$"}
     boolean = {"type": "boolean", "default": False}
     return (
         _parameter("start_date", "First date of the range, YYYYMMDD.", date) | {"required": True},
@@ -155,7 +164,9 @@ def _parameters() -> tuple[_Json, ...]:
             "bin_size", "Size of a time bin.", {"type": "string", "enum": list(BIN_SIZES), "default": "month"}
         ),
         _parameter(
-            "timezone", "IANA name of the zone of dates and bins.", {"type": "string", "default": "UTC"}
+            "timezone",
+            "IANA name of the zone of dates and bins.",
+            {"type": "string", "enum": _zones(), "default": "UTC"},
         ),
         _parameter(
             "format", "Dress of the answer.", {"type": "string", "enum": list(FORMATS), "default": "json"}
@@ -169,6 +180,10 @@ def _parameters() -> tuple[_Json, ...]:
             for key in FILTER_KEYS
         ),
     )
+
+
+def _zones() -> list[str]:
+    return sorted(available_timezones() - {"localtime", "posixrules", "Factory"})
 
 
 def _parameter(name: str, description: str, schema: _Json) -> _Json:
