@@ -2,91 +2,72 @@
 
 from __future__ import annotations
 
+import os
+import random
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import polars as pl
+import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests import oracle
 from tests.conftest import session
-from tests.oracle import Lab, Row
-from tests.strategies import Question, event_bodies, labs, questions, scenes, stored
+from tests.engine.oracle_cases import (
+    QUESTIONS,
+    ROUND,
+    answer,
+    ask_labs,
+    check_answers,
+    listed,
+    listed_labs,
+)
+from tests.oracle import Lab
+from tests.oracle_bins import DAY
+from tests.strategies import MICROSECOND, Question, stored
 from usagekit.engine import local
-from usagekit.engine.store import Store, open_store
-from usagekit.query import EventsQuery, UsageQuery
-from usagekit.vocabulary import METRICS
+from usagekit.engine.bins import Bins, day_start, query_bins
+from usagekit.engine.store import open_store
+from usagekit.errors import StoreError
+from usagekit.query import UsageQuery
 
-EVENT_COLUMNS = [
-    "user",
-    "email",
-    "team",
-    "automated",
-    "device_id",
-    "hostname",
-    "start_time",
-    "end_time",
-    "duration",
-    "date",
-]
+ROUNDS = 26
 
 
-def answer(store: Store, question: Question) -> list[Row]:
-    """The engine's rows for raw parameters, after a look at the columns and types of its frame."""
-    query = UsageQuery.from_params(question.by, question.params, today=lambda _: question.today)
-    frame = local.usage(store, query)
-    assert tuple(frame.columns) == query.columns
-    values = frame.schema[query.metric]
-    assert values.is_integer() if METRICS[query.metric].is_count else values == pl.Float64
-    assert all(t == pl.String for c, t in frame.schema.items() if c != query.metric)
-    return frame.to_dicts()
-
-
-def listed(store: Store, body: dict[str, Any]) -> list[Row]:
-    """The engine's events as the JSON rows that they become."""
-    frame = local.events(store, EventsQuery.from_params(body))
-    assert frame.columns == EVENT_COLUMNS
-    assert frame.schema["duration"] == pl.Int64
-    assert frame.schema["automated"] == pl.Boolean
-    return [
-        {
-            c: v
-            for c, v in row.items()
-            if c not in (("automated", "user", "email") if row["automated"] else ("automated", "team"))
-        }
-        for row in frame.to_dicts()
-    ]
-
-
-@st.composite
-def asked_labs(draw: st.DrawFn) -> tuple[Lab, list[Question]]:
-    scene = draw(scenes())
-    lab = draw(labs(scene.near))
-    return lab, draw(st.lists(questions(scene, lab), min_size=1, max_size=6))
-
-
-@st.composite
-def listed_labs(draw: st.DrawFn) -> tuple[Lab, list[dict[str, Any]]]:
-    scene = draw(scenes(zones=("UTC",)))
-    lab = draw(labs(scene.near))
-    return lab, draw(st.lists(event_bodies(scene, lab), min_size=1, max_size=3))
+def first_seed() -> int:
+    """The same labs in every run of CI, others elsewhere."""
+    return 0 if os.environ.get("CI") else random.randrange(10**9)
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
-@given(case=asked_labs())
-def test_every_route_answers_as_the_oracle(case: tuple[Lab, list[Question]]) -> None:
-    """Any question to any lab gives the oracle's rows: same keys, values, floats and order."""
-    lab, asked = case
-    with stored(lab) as store:
-        for question in asked:
-            expected = oracle.usage(lab, question.by, question.params, today=question.today)
-            found = answer(store, question)
-            assert found == expected
-            assert [list(row) for row in found] == [list(row) for row in expected]
+def test_every_route_answers_as_the_oracle() -> None:
+    """26 rounds x 10 labs x 8 = 2,080 questions, in zones of all continents and at their changes, are the oracle's."""
+    asked, zones = ask_labs(ROUNDS, first_seed())
+    assert asked >= ROUNDS * ROUND * QUESTIONS >= 2_000
+    assert len(zones) >= 50
+
+
+def _with_empty_bins(query: UsageQuery) -> Bins:
+    """A wrong ``query_bins``: dates that a zone skipped keep a bin of length zero."""
+    right = query_bins(query)
+    if query.bin_size != "day" or not len(right):
+        return right
+    zone = ZoneInfo(query.timezone)
+    days = [query.start + n * DAY for n in range((query.end - query.start).days + 1)]
+    edges = [day_start(day, zone) for day in days]
+    return replace(right, edges=np.array([*edges, right.end], np.int64), labels=[str(day) for day in days])
+
+
+@pytest.mark.slow
+def test_random_questions_notice_a_bin_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard on the test above: with as many labs, a bin for dates that a zone skipped does not pass."""
+    monkeypatch.setattr(local, "query_bins", _with_empty_bins)
+
+    with pytest.raises(AssertionError):
+        ask_labs(ROUNDS, first_seed(), shrink=False)
 
 
 @pytest.mark.slow
@@ -280,6 +261,30 @@ def test_time_is_divided_once_and_rounded_right() -> None:
     assert [row["total_time"] for row in oracle.usage(lab, "", params)] == expected
     with stored(lab) as store:
         assert [row["total_time"] for row in answer(store, Question("", params, date.max))] == expected
+
+
+DECADES = [("start_date", "19700101"), ("end_date", "20401231")]
+
+
+@pytest.mark.parametrize("metric", ["total_time", "avg_session_length"])
+def test_sums_that_no_float_can_hold(metric: str) -> None:
+    """More than 2**53 microseconds (285 years) in one sum are still rounded once, to the nearest float."""
+    lab = Lab(
+        sessions=[session(n, "1970-01-01", f"2040-01-0{n} 00:00:00.{n * 3:06}") for n in (1, 2, 3, 5, 7)]
+    )
+    micros = sum((s["end_time"] - s["start_time"]) // MICROSECOND for s in lab.sessions)
+    assert micros > 2**53
+    params = [*DECADES, ("metric", metric), ("bin_size", "month")]
+    check_answers(lab, [Question("", params, date.max), Question("team", params[:3], date.max)])
+
+
+def test_sums_that_no_integer_can_hold() -> None:
+    """Sessions of 292,471 years together and more are refused with the file of the worst; in seconds they fit."""
+    ages = [session(n, "1970-01-01", "9999-01-01 00:00:00.000001") for n in range(40)]
+    with stored(Lab(sessions=ages)) as store, pytest.raises(StoreError, match="month=1970-01/events"):
+        answer(store, Question("", DECADES, date.max))
+    whole = [s | {"end_time": s["end_time"].replace(microsecond=0)} for s in ages]
+    check_answers(Lab(sessions=whole), [Question("", [*DECADES, ("metric", "avg_session_length")], date.max)])
 
 
 def test_a_skipped_date_has_no_bin() -> None:

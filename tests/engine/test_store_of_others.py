@@ -105,6 +105,30 @@ def test_repeated_session_counts_once(foreign: Path) -> None:
     assert total_hours(opened, by="team", filters=(("team_name", ("other",)),)) == 0
 
 
+def test_session_of_two_files_counts_once(foreign: Path) -> None:
+    """An id that a file before has already is left out, in its month or another; it counts when that file goes."""
+    again = session(1, "2023-04-01 08:00", "2023-04-01 08:30")
+    put_events(foreign, [HOURS[1], session(9, "2023-03-09 08:00", "2023-03-09 09:00")], file="more.parquet")
+    put_events(foreign, [again, again | {"session_id": None}], month="2023-04", file="more.parquet")
+    opened = open_store(foreign)
+    assert total_hours(opened) == 15 + 1 + 0.5
+    assert {m.source.path: m.repeated for m in opened.manifest.months if m.repeated} == {
+        "events/month=2023-03/more.parquet": 1,
+        "events/month=2023-04/more.parquet": 1,
+    }
+    (foreign / "events/month=2023-03/events.parquet").unlink()
+    assert total_hours(opened.refresh()) == 8 + 2 + 1 + 0.5 + 0.5
+
+
+def test_imported_files_and_files_of_others_share_ids(foreign: Path, tmp_path: Path) -> None:
+    """A file put beside imported ones is compared with them, though they are not compared with each other."""
+    store = tmp_path / "ours"
+    import_files([foreign / "events/month=2023-03/events.parquet"], store)
+    assert total_hours(open_store(store)) == 7
+    put_events(store, [HOURS[2], session(9, "2023-05-09 08:00", "2023-05-09 09:00")], month="2023-05")
+    assert total_hours(open_store(store)) == 8
+
+
 @pytest.mark.parametrize("folder", ["a[1]*{x}?", "month=2020-01", "~", "R&D Café チーム", "a%20b#c"])
 def test_any_folder_will_do(foreign: Path, tmp_path: Path, folder: str) -> None:
     """The store's place may have any name: none of its characters is a pattern or a setting."""
@@ -158,6 +182,7 @@ def test_negative_endless_and_huge_durations(tmp_path: Path) -> None:
 # Damage
 
 
+@pytest.mark.fault(61)
 @pytest.mark.parametrize(
     "damage",
     [

@@ -23,7 +23,7 @@ from tests.engine.plain_store import (
 )
 from tests.oracle import Lab
 from tests.strategies import tables
-from usagekit.engine import store
+from usagekit.engine import commit, store
 from usagekit.engine.importer import import_files
 from usagekit.engine.store import open_store, write_store
 from usagekit.errors import StoreError, StoreLocked
@@ -87,12 +87,13 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
             write_store(place, tables(Lab()))
 
 
+@pytest.mark.fault(61)
 def test_full_disk_changes_nothing(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk is full before a change is final, the old sessions stay and the next import works."""
     wanted = answers(open_store(foreign))
     incoming = put_events(tmp_path, [session(5, "2023-05-01 08:00", "2023-05-01 09:00")])
-    monkeypatch.setattr(store, "write_parquet", _no_space)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(commit, "write_parquet", _no_space)
+    with pytest.raises(StoreError, match="No space left"):
         import_files([incoming], foreign)
     assert answers(open_store(foreign)) == wanted
     monkeypatch.undo()
@@ -110,12 +111,12 @@ def _no_space(table: object, path: Path) -> None:
 _HOLD = """
 import sys
 from pathlib import Path
-from usagekit.engine import store
+from usagekit.engine import commit
 from usagekit.engine.importer import import_files
 replace = Path.replace
 def move(self, target):
     moved = replace(self, target)
-    if self.parent.name == store.STAGING and self.suffix == ".parquet":
+    if self.parent.name == commit.STAGING and self.suffix == ".parquet":
         print("half", flush=True)  # the first file of several is in place
         sys.stdin.readline()
         Path.replace = replace
@@ -146,6 +147,7 @@ def half_imported(foreign: Path, tmp_path: Path) -> Iterator[tuple[Path, subproc
         writer.kill()
 
 
+@pytest.mark.fault(62)
 def test_second_writer_is_told_who_is_first(half_imported: tuple[Path, subprocess.Popen[str]]) -> None:
     """A second import or rewrite fails at once, names the first one's process and changes nothing."""
     path, writer = half_imported
@@ -160,6 +162,7 @@ def test_second_writer_is_told_who_is_first(half_imported: tuple[Path, subproces
     assert fingerprint(path) == before
 
 
+@pytest.mark.fault(62)
 def test_readers_keep_the_old_version(half_imported: tuple[Path, subprocess.Popen[str]]) -> None:
     """While an import moves its files into place, everyone sees the old sessions; then all the new ones."""
     path, writer = half_imported
@@ -171,6 +174,7 @@ def test_readers_keep_the_old_version(half_imported: tuple[Path, subprocess.Pope
     assert total_hours(old.refresh()) == 315
 
 
+@pytest.mark.fault(62)
 def test_read_only_reader_beside_a_writer(
     half_imported: tuple[Path, subprocess.Popen[str]], read_only: Path
 ) -> None:
@@ -185,6 +189,7 @@ def test_read_only_reader_beside_a_writer(
         open_store(path)
 
 
+@pytest.mark.fault(60)
 def test_crashed_change_is_completed_by_the_next_reader(
     half_imported: tuple[Path, subprocess.Popen[str]],
 ) -> None:
@@ -193,4 +198,4 @@ def test_crashed_change_is_completed_by_the_next_reader(
     writer.kill()
     writer.wait()
     assert total_hours(open_store(path)) == 315
-    assert not (path / store.STAGING).exists()
+    assert not (path / commit.STAGING).exists()

@@ -6,8 +6,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,46 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_SEAL = b"usagekit-sha256:"
+_SEAL_BYTES = len(_SEAL) + 32
+
+
+def seal(content: bytes) -> bytes:
+    """A Parquet file with the SHA-256 of its bytes in it: between data and footer, where no reader looks.
+
+    Page checksums leave out headers and footer, and a hash kept elsewhere cannot tell damage from a rewrite.
+    Here it goes with the file, and is gone when somebody else writes the file anew.
+    """
+    cut = _footer_start(content)
+    return content[:cut] + _SEAL + hashlib.sha256(content).digest() + content[cut:]
+
+
+def seal_holds(content: bytes) -> bool | None:
+    """Whether the bytes of a file are those that were sealed; None for a file without a seal."""
+    cut = _footer_start(content)
+    start = cut - _SEAL_BYTES
+    if start < 0 or content[start : start + len(_SEAL)] != _SEAL:
+        return None
+    digest = hashlib.sha256(memoryview(content)[:start])
+    digest.update(memoryview(content)[cut:])
+    return digest.digest() == content[cut - 32 : cut]
+
+
+def _footer_start(content: bytes) -> int:
+    return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and force it to the disk; an OSError names the path."""
+    try:
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_file(path: Path) -> None:
@@ -48,10 +89,7 @@ def publish_bytes(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary, content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -59,11 +97,14 @@ def publish_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, what: str, wait: bool = False, shared: bool = False) -> Iterator[None]:
+def locked(
+    path: Path, *, what: str, wait: bool = False, shared: bool = False, patience: float = 0
+) -> Iterator[None]:
     """Hold the lock file ``path``; wait for it, or raise StoreLocked that names who holds it.
 
     A ``shared`` lock only keeps writers out and needs no right to write. The kernel frees a lock when its
-    process ends, however it ends. StoreError where the lock file cannot be opened.
+    process ends, however it ends; ``patience`` (s) is for those who hold it but for a moment. StoreError where
+    the lock file cannot be opened.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,18 +113,25 @@ def locked(path: Path, *, what: str, wait: bool = False, shared: bool = False) -
         raise StoreError(f"{what} cannot be {'read' if shared else 'written'}: {error}") from error
     with opened as file:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise StoreLocked(f"{what} is in use by {holder}: try again when it has finished") from None
+            raise StoreLocked(f"{what} is in use by {holder}: try again when it has finished")
         if shared:
             yield
             return
         file.truncate(0)
-        file.write(f"pid {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        file.flush()
+        holder = f"pid {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        with suppress(OSError):  # on a full disk the lock holds without its holder's name
+            os.write(file.fileno(), holder.encode())
         try:
             yield
         finally:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from usagekit.engine.commit import roll_forward
 from usagekit.engine.files import locked
 from usagekit.engine.index import event_files
 from usagekit.engine.ingest import read_file
 from usagekit.engine.readers import BadRow, read_table
-from usagekit.engine.store import LOCK, month_files, replace_files, roll_forward
+from usagekit.engine.store import LOCK, PATIENCE, month_files, replace_files
 from usagekit.engine.tables import DIMENSION_KEYS, DIMENSION_SCHEMAS, EVENTS_SCHEMA
 
 
@@ -56,7 +57,7 @@ def import_files(
         on_file(file)
     if strict and result.bad:
         return result
-    with locked(store / LOCK, what=f"the store {store}"):
+    with locked(store / LOCK, what=f"the store {store}", patience=PATIENCE):
         roll_forward(store)
         changes: dict[str, pl.DataFrame | None] = {}
         for name, tables in incoming.items():

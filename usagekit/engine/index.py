@@ -9,105 +9,23 @@ once written, so a reader keeps a consistent view of the store while an import r
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from dataclasses import asdict, dataclass, field
+import io
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
 
 import polars as pl
 
-from usagekit.engine.files import publish_text, sha256, sync_file
+from usagekit.engine.files import publish_bytes, seal_holds
+from usagekit.engine.manifest import Manifest, Month, Source
 from usagekit.engine.readers import read_table
 from usagekit.engine.tables import DIMENSION_SCHEMAS, EVENTS_SCHEMA
-
-FORMAT = 1
-"""Raised when index files change their meaning: older ones are then built again."""
 
 CODE_KEYS = {"device": ("device_id", "hostname"), "person": ("email", "user"), "team": ("team",)}
 """Code tables and the event columns that a code stands for."""
 
+_IDS = pl.Schema({"session_id": pl.String()})
+
 EVENTS_ORDER = ("start_time", "device_id", "hostname", "end_time", "session_id")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file of the public store as the index saw it."""
-
-    path: str
-    size: int
-    modified_ns: int
-    sha256: str
-
-    def unchanged(self, root: Path) -> bool:
-        """Whether size and time of the file are the same; the content is then taken as the same."""
-        try:
-            stat = (root / self.path).stat()
-        except FileNotFoundError:
-            return False
-        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class Month:
-    """One indexed events file: ``start`` to ``end`` (seconds, rounded outwards) is what its sessions cover."""
-
-    source: Source
-    file: str
-    sessions: int
-    start: int
-    end: int
-    seconds: bool
-    """Times are whole seconds; else microseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Everything that one version of the index consists of, all paths relative to the store."""
-
-    months: tuple[Month, ...] = ()
-    codes: dict[str, str] = field(default_factory=dict)
-    dimensions: dict[str, tuple[Source, str]] = field(default_factory=dict)
-    format: int = FORMAT
-
-    @property
-    def version(self) -> str:
-        """Changes with the content of the store, and with nothing else."""
-        contents = [m.source.sha256 for m in self.months]
-        contents += [f"{name}={source.sha256}" for name, (source, _) in sorted(self.dimensions.items())]
-        return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]
-
-    @property
-    def sources(self) -> list[Source]:
-        """Files of the public store that this version describes."""
-        return [*(m.source for m in self.months), *(source for source, _ in self.dimensions.values())]
-
-    @property
-    def files(self) -> set[str]:
-        """Index files that this version needs."""
-        return {
-            *(m.file for m in self.months),
-            *self.codes.values(),
-            *(file for _, file in self.dimensions.values()),
-        }
-
-    def save(self, path: Path) -> None:
-        publish_text(path, json.dumps(asdict(self), indent=1))
-
-    @classmethod
-    def load(cls, path: Path) -> Self | None:
-        """The manifest at ``path``, or None when there is none of this format."""
-        try:
-            raw: dict[str, Any] = json.loads(path.read_text())
-            if raw["format"] != FORMAT:
-                return None
-            return cls(
-                months=tuple(Month(**{**m, "source": Source(**m["source"])}) for m in raw["months"]),
-                codes=raw["codes"],
-                dimensions={n: (Source(**s), f) for n, (s, f) in raw["dimensions"].items()},
-            )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
 
 
 class Builder:
@@ -129,12 +47,16 @@ class Builder:
             for s in sources
             if s.path in known and known[s.path].source.sha256 == s.sha256
         }
-        if len(kept) < len(known):
-            # A file changed or went: names that only it used must not linger in the code tables.
+        repeats = self._repeats(sources) if len(kept) < len(sources) else {}
+        gone = len(kept) < len(known)
+        if gone or repeats or (len(kept) < len(sources) and any(m.repeated for m in kept.values())):
+            # A file changed or went: names that only it used must not linger in the code tables, and what
+            # counts of the other files may depend on it.
+            repeats = repeats or self._repeats(sources)
             kept = {}
             self.codes = {name: _empty_codes(name) for name in CODE_KEYS}
         months = tuple(
-            Month(**{**_fields(kept[s.path]), "source": s}) if s.path in kept else self._index(s)
+            replace(kept[s.path], source=s) if s.path in kept else self._index(s, repeats.get(s.path))
             for s in sources
         )
         return Manifest(
@@ -149,10 +71,35 @@ class Builder:
         for source in self.old.sources:
             if source.path == relative and source.unchanged(self.root):
                 return source
-        return Source(relative, stat.st_size, stat.st_mtime_ns, sha256(path))
+        content = path.read_bytes()
+        sealed = seal_holds(content) is not None
+        return Source(relative, stat.st_size, stat.st_mtime_ns, hashlib.sha256(content).hexdigest(), sealed)
 
-    def _index(self, source: Source) -> Month:
+    def _repeats(self, sources: list[Source]) -> dict[str, pl.Series]:
+        """Session ids of each file that a file before it has already: they count once.
+
+        An import keeps the ids of a store apart, so files that are all its own are not read for this.
+        """
+        if len(sources) < 2 or all(s.sealed for s in sources):
+            return {}
+        ids = [
+            read_table(self.root / s.path, _IDS)
+            .drop_nulls()
+            .unique()
+            .with_columns(file=pl.lit(number, pl.Int32))
+            for number, s in enumerate(sources)
+        ]
+        again = pl.concat(ids).filter(~pl.col("session_id").is_first_distinct())
+        parts = again.partition_by("file", as_dict=True).items()
+        return {sources[number].path: part["session_id"] for (number,), part in parts}
+
+    def _index(self, source: Source, repeated: pl.Series | None) -> Month:
         events = read_table(self.root / source.path, EVENTS_SCHEMA)
+        left_out = 0
+        if repeated is not None:
+            rows = events.height
+            events = events.join(repeated.to_frame(), on="session_id", how="anti", maintain_order="left")
+            left_out = rows - events.height
         events = events.filter(
             pl.col("session_id").is_null() | pl.col("session_id").is_first_distinct()
         ).sort(EVENTS_ORDER, nulls_last=False)
@@ -182,6 +129,8 @@ class Builder:
             start=(first or 0) // per_second,
             end=-(-(last or 0) // per_second),
             seconds=not fractions,
+            total=table.select(pl.col("duration").cast(pl.Int128).clip(0).sum()).item(),
+            repeated=left_out,
         )
 
     def _encode(self, events: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -213,11 +162,11 @@ class Builder:
 
     def _write(self, table: pl.DataFrame, name: str) -> str:
         """Write an index file under a name that its content decides, and return its path in the store."""
-        temporary = self.directory / f".{name}.{os.getpid()}.tmp"
-        table.write_parquet(temporary, compression="zstd", compression_level=1, statistics=True)
-        sync_file(temporary)
-        final = self.directory / f"{name}.{sha256(temporary)[:16]}.parquet"
-        temporary.replace(final)
+        buffer = io.BytesIO()
+        table.write_parquet(buffer, compression="zstd", compression_level=1, statistics=True)
+        content = buffer.getvalue()
+        final = self.directory / f"{name}.{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        publish_bytes(final, content)
         return final.relative_to(self.root).as_posix() if final.is_relative_to(self.root) else str(final)
 
 
@@ -229,7 +178,3 @@ def event_files(root: Path) -> list[str]:
 
 def _empty_codes(name: str) -> pl.DataFrame:
     return pl.DataFrame(schema={**dict.fromkeys(CODE_KEYS[name], pl.String), "code": pl.Int32})
-
-
-def _fields(month: Month) -> dict[str, Any]:
-    return {f: getattr(month, f) for f in Month.__slots__}

@@ -6,7 +6,10 @@ are divided once at the end, so an answer does not depend on the order of the se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from itertools import cycle
 
 import polars as pl
 
@@ -26,21 +29,55 @@ def usage(store: Store, query: UsageQuery) -> pl.DataFrame:
     and group columns as strings, counts as integers, ``total_time`` and ``avg_session_length`` as floats
     in the unit that the column ``unit`` names.
     """
+    return usage_many(store, [query])[0]
+
+
+def usage_many(store: Store, queries: Sequence[UsageQuery]) -> list[pl.DataFrame]:
+    """Answer several aggregation queries, each as :func:`usage` does, in their order.
+
+    Those that differ in nothing but the metric share one pass over the sessions.
+    """
+    passes: dict[UsageQuery, list[UsageQuery]] = {}
+    for query in queries:
+        passes.setdefault(replace(query, metric="total_time"), []).append(query)
+    answers: dict[UsageQuery, pl.DataFrame] = {}
+    for alike in passes.values():
+        answers.update(_one_pass(store, {query.metric: query for query in alike}))
+    return [answers[query] for query in queries]
+
+
+def _one_pass(store: Store, queries: dict[str, UsageQuery]) -> dict[UsageQuery, pl.DataFrame]:
+    """Answer queries that differ in their metric, by which they are given."""
+    query = next(iter(queries.values()))
     bins = query_bins(query)
-    plan = make_plan(store, query)
-    unit = METRICS[query.metric].unit(query.bin_size)
+    plans = {metric: make_plan(store, asked) for metric, asked in queries.items()}
+    keys = [*(g.key for g in plans[query.metric].groups), "bin"]
+    sums, per_second = {metric: no_sums(plan) for metric, plan in plans.items()}, 1
     if len(bins):
         sessions, seconds = store.scan(bins.start, bins.end)
         if query.automated is not None:
             sessions = sessions.filter(pl.col("automated") == query.automated)
-        pieces = _pieces(_selected(sessions, plan), bins, 1 if seconds else 1_000_000)
-        keys = [g.key for g in plan.groups]
-        rows = pieces.group_by(*keys, "bin").agg(_sums(query.metric)).collect()
-        per_unit = _SECONDS.get(unit, 1) * (1 if seconds else 1_000_000)
-        rows = rows.select(*keys, "bin", _value(rows, query.metric, per_unit))
-    else:
-        rows = pl.DataFrame(schema=dict.fromkeys((*(g.key for g in plan.groups), "bin"), pl.Int32))
-        rows = rows.with_columns(_value(rows.with_columns(sum=pl.lit(0), count=pl.lit(0)), query.metric, 1))
+        per_second = 1 if seconds else 1_000_000
+        pieces = _pieces(_selected(sessions, plans), bins, per_second)
+        found = pieces.group_by(keys).agg(map(_sums, queries)).collect(engine="streaming")
+        sums = {metric: found.select(*keys, metric).unnest(metric) for metric in queries}
+    return {
+        asked: answer(sums[metric], asked, plan=plans[metric], bins=bins, per_second=per_second)
+        for metric, asked in queries.items()
+    }
+
+
+def no_sums(plan: Plan) -> pl.DataFrame:
+    """The sums of no sessions at all, as :func:`answer` takes them."""
+    keys = dict.fromkeys((*(g.key for g in plan.groups), "bin"), pl.Int32)
+    return pl.DataFrame(schema={**keys, "sum": pl.Int64, "count": pl.Int64})
+
+
+def answer(sums: pl.DataFrame, query: UsageQuery, *, plan: Plan, bins: Bins, per_second: int) -> pl.DataFrame:
+    """Turn sums into the answer: a row a bin and group, with the codes of the plan and what ``_value`` needs."""
+    unit = METRICS[query.metric].unit(query.bin_size)
+    keys = [*(g.key for g in plan.groups), "bin"]
+    rows = sums.select(*keys, _value(sums, query.metric, _SECONDS.get(unit, 1) * per_second))
     if query.display_all:
         rows = _fill(rows, query, plan.groups, len(bins))
     return _label(rows, query, plan.groups, bins).with_columns(unit=pl.lit(unit)).select(query.columns)
@@ -93,18 +130,20 @@ def _clock(seconds: pl.Expr, form: str) -> pl.Expr:
     return pl.from_epoch(seconds, "s").dt.strftime(form)
 
 
-def _selected(sessions: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
-    """Sessions that pass the filters and have a value in every group, with the group codes as columns."""
+def _selected(sessions: pl.LazyFrame, plans: dict[str, Plan]) -> pl.LazyFrame:
+    """Sessions that pass the filters and have a value in every group.
+
+    Adds the group codes, and for each metric that counts distinct values the codes of those.
+    """
+    plan = next(iter(plans.values()))
     for column, codes in plan.allowed.items():
         sessions = sessions.filter(pl.col(column).is_in(codes.implode()))
     for group in plan.groups:
         sessions = sessions.with_columns(_gather(group.mapping, group.source).alias(group.key))
     if plan.groups:
         sessions = sessions.drop_nulls([g.key for g in plan.groups])
-    if plan.distinct:
-        column, counted_as = plan.distinct
-        sessions = sessions.with_columns(_gather(counted_as, column).alias("counted"))
-    return sessions
+    counted = {metric: _gather(p.distinct[1], p.distinct[0]) for metric, p in plans.items() if p.distinct}
+    return sessions.with_columns(**counted)
 
 
 def _gather(mapping: pl.Series, column: str) -> pl.Expr:
@@ -154,37 +193,46 @@ def _bin_of(instant: pl.Expr, bins: Bins, per_second: int) -> pl.Expr:
     return (edges.search_sorted(instant, side="right").cast(pl.Int32) - 1).cast(pl.Int32)
 
 
-def _sums(metric: str) -> list[pl.Expr]:
-    """The integers over the pieces of one bin and group that the metric is made of."""
+def _sums(metric: str) -> pl.Expr:
+    """The integers over the pieces of one bin and group that the metric is made of, as a struct."""
     match metric:
         case "total_time":
-            return [pl.col("inside").sum().alias("sum")]
+            sums = [pl.col("inside").sum().alias("sum")]
         case "avg_session_length":
-            return [
+            sums = [
                 pl.col("duration").filter("starts").sum().alias("sum"),
                 pl.col("starts").sum().alias("count"),
             ]
         case "session_count":
-            return [pl.len().alias("count")]
-    return [pl.col("counted").drop_nulls().n_unique().alias("count")]
+            sums = [pl.len().alias("count")]
+        case _:
+            sums = [pl.col(metric).drop_nulls().n_unique().alias("count")]
+    return pl.struct(sums).alias(metric)
 
 
 def _value(sums: pl.DataFrame, metric: str, per_unit: int) -> pl.Series:
-    """The metric from its sums; a mean of nothing is null.
-
-    NumPy divides: Polars multiplies by the reciprocal of a scalar, which can miss the nearest float.
-    """
+    """The metric from its sums; a mean of nothing is null."""
     match metric:
         case "total_time":
-            values = pl.Series(sums["sum"].to_numpy() / per_unit, dtype=pl.Float64)
+            values = _quotients(sums["sum"], pl.Series([per_unit]))
         case "avg_session_length":
             count = sums["count"].cast(pl.Int64)
-            some = count.clip(1).to_numpy()
-            means = pl.Series(sums["sum"].to_numpy() / (some * per_unit), dtype=pl.Float64)
-            values = means.set(count == 0, None)
+            values = _quotients(sums["sum"], count.clip(1) * per_unit).set(count == 0, None)
         case _:
             values = sums["count"].cast(pl.Int64)
     return values.alias(metric)
+
+
+def _quotients(tops: pl.Series, bottoms: pl.Series) -> pl.Series:
+    """Integers divided by as many integers, or by one, each rounded once to the nearest float.
+
+    NumPy divides: Polars multiplies by the reciprocal of a scalar, which can miss the nearest float. Integers
+    that a float cannot hold would be rounded twice by NumPy; Python divides those.
+    """
+    if all((values.max() or 0) <= 2**53 for values in (tops, bottoms)):  # type: ignore[operator]
+        return pl.Series(tops.cast(pl.Int64).to_numpy() / bottoms.to_numpy(), dtype=pl.Float64)
+    pairs = zip(tops, bottoms if len(bottoms) > 1 else cycle(bottoms), strict=False)
+    return pl.Series([top / bottom for top, bottom in pairs], dtype=pl.Float64)
 
 
 def _fill(rows: pl.DataFrame, query: UsageQuery, groups: tuple[Group, ...], bins: int) -> pl.DataFrame:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from usagekit.engine.files import seal_holds
 from usagekit.errors import SchemaError, StoreError
 from usagekit.vocabulary import EVENT_CSV_HEADER
 
@@ -34,11 +37,17 @@ class BadRow:
 def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
     """Read a Parquet file with exactly the columns and types of ``schema``; naive times are UTC.
 
-    Raises SchemaError naming a missing column or one of another type, StoreError for a damaged file.
+    Raises SchemaError naming a missing column or one of another type, StoreError for a damaged file: one
+    whose seal or whose page checksums, where it has them, do not hold.
     """
     try:
-        table = pl.read_parquet(path, hive_partitioning=False, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        content = path.read_bytes()
+        if seal_holds(content) is False:
+            raise StoreError(
+                f"{path} is damaged: its bytes are not those that were written (`usagekit verify` says more)"
+            )
+        table = _parquet(content, columns=list(schema))
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError) as error:
         raise StoreError(f"{path} is damaged or no Parquet file: {error}") from error
     missing = [c for c in schema if c not in table.columns]
     if missing:
@@ -48,6 +57,14 @@ def read_table(path: Path, schema: pl.Schema) -> pl.DataFrame:
         return table.select(_cast(table.schema[column], column, dtype) for column, dtype in schema.items())
     except pl.exceptions.PolarsError as error:
         raise SchemaError(f"{path} has a value that cannot be read: {error}") from error
+
+
+def _parquet(content: bytes, columns: list[str] | None = None) -> pl.DataFrame:
+    """Read a Parquet file with pyarrow: it checks page checksums, and fails on damage where Polars panics."""
+    with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
+        if columns is not None:
+            columns = [c for c in columns if c in file.schema_arrow.names]
+        return pl.DataFrame(pl.from_arrow(file.read(columns=columns)))
 
 
 def check_types(path: Path, table: pl.DataFrame, schema: pl.Schema) -> None:
@@ -172,7 +189,7 @@ def read_json(path: Path) -> tuple[pl.DataFrame, list[BadRow]]:
 def read_parquet(path: Path) -> tuple[pl.DataFrame, list[BadRow]]:
     """Read a Parquet file with a store table's columns, of whatever types."""
     try:
-        table = pl.read_parquet(path, hive_partitioning=False, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        table = _parquet(path.read_bytes())
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError) as error:
         raise SchemaError(f"{path} is no Parquet file: {error}") from error
     return table.with_columns(line=pl.int_range(1, pl.len() + 1, dtype=pl.Int64)), []

@@ -6,11 +6,11 @@ a crash at any moment leaves either undone or to be completed by whoever opens t
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import os
-import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,14 +20,20 @@ from typing import Self
 
 import polars as pl
 
-from usagekit.engine.files import locked, publish_text, sync_directory, sync_file
-from usagekit.engine.index import Builder, Manifest, event_files
+from usagekit.engine.commit import commit_files, is_pending, roll_forward
+from usagekit.engine.files import locked
+from usagekit.engine.index import Builder, event_files
+from usagekit.engine.manifest import Manifest
 from usagekit.engine.tables import DIMENSION_SCHEMAS, EVENTS_SCHEMA, Tables
 from usagekit.errors import StoreError, StoreLocked
 
-STAGING = ".staging"
-_COMMIT = "commit.json"
+MANIFEST = "manifest.json"
 LOCK = ".lock"
+PATIENCE = 0.3
+"""How long a writer waits (s) for a reader that is indexing, before it takes it for another writer."""
+
+_GRACE_SECONDS = 900
+"""How long index files outlive the last version that used them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,12 @@ class Store:
         """
         months = [m for m in self.manifest.months if m.sessions and m.start < end and m.end >= start]
         seconds = all(m.seconds for m in months)
+        if sum(m.total * (1 if m.seconds is seconds else 1_000_000) for m in months) >= 2**63:
+            worst = max(months, key=lambda m: m.total).source.path
+            raise StoreError(
+                f"the sessions in {self.path} last longer than can be summed (292,471 years in all, as they have "
+                f"fractions of seconds): look for broken end times, first in {worst}"
+            )
         frames = [_empty_index().lazy()]
         for month in months:
             frame = pl.scan_parquet(self.path / month.file, hive_partitioning=False, glob=False)
@@ -92,17 +104,23 @@ def open_store(path: str | Path) -> Store:
     StoreError : there is no event store at ``path``, or a file of it is damaged.
     SchemaError : a table lacks a column.
     """
+    path = store_path(path)
+    return Store(path, _current_manifest(path))
+
+
+def store_path(path: str | Path) -> Path:
+    """Where the store is; StoreError when there is none."""
     path = Path(path).resolve()
     tables = [path / f"{name}.parquet" for name in DIMENSION_SCHEMAS]
-    if not ((path / "events").is_dir() or any(p.exists() for p in [*tables, path / STAGING / _COMMIT])):
+    if not ((path / "events").is_dir() or is_pending(path) or any(p.exists() for p in tables)):
         raise StoreError(f"no event store at {path}: import events or make a sample there first")
-    return Store(path, _current_manifest(path))
+    return path
 
 
 def write_store(path: str | Path, tables: Tables) -> Store:
     """Write a whole lab as the event store at ``path``, in place of what is there."""
     path = Path(path).resolve()
-    with locked(path / LOCK, what=f"the store {path}"):
+    with locked(path / LOCK, what=f"the store {path}", patience=PATIENCE):
         roll_forward(path)
         files: dict[str, pl.DataFrame | None] = dict.fromkeys(event_files(path))
         files.update(month_files(tables.events))
@@ -122,60 +140,15 @@ def month_files(events: pl.DataFrame) -> dict[str, pl.DataFrame | None]:
 
 
 def replace_files(path: Path, files: Mapping[str, pl.DataFrame | None]) -> None:
-    """Write tables (None: remove) at paths in the store, all or nothing. The caller holds the lock.
-
-    New files are staged and synced first; the commit file then makes the change final, and
-    :func:`roll_forward` moves the staged files into place, now or after a crash.
-    """
-    roll_forward(path)
-    staging = path / STAGING
-    staging.mkdir()
-    moves: dict[str, str | None] = {}
-    for number, (target, table) in enumerate(files.items()):
-        moves[target] = None
-        if table is not None:
-            moves[target] = f"{number}.parquet"
-            write_parquet(table, staging / f"{number}.parquet")
-    sync_directory(path)
-    publish_text(staging / _COMMIT, json.dumps(moves))
-    roll_forward(path)
+    """Write tables (None: remove) at paths in the store, all or nothing. The caller holds the lock."""
+    commit_files(path, files)
     _save_index(path)
 
 
-def write_parquet(table: pl.DataFrame, path: Path) -> None:
-    """Write one table of the store durably."""
-    table.write_parquet(path, compression="zstd", statistics=True)
-    sync_file(path)
-
-
-def roll_forward(path: Path) -> None:
-    """Complete a change whose commit file exists, and clear one without; a crash in here only repeats it.
-
-    The caller holds the lock.
-    """
-    commit = path / STAGING / _COMMIT
-    if commit.exists():
-        moves: dict[str, str | None] = json.loads(commit.read_text())
-        for target, staged in moves.items():
-            final = path / target
-            final.parent.mkdir(parents=True, exist_ok=True)
-            if staged is None:
-                final.unlink(missing_ok=True)
-            elif (path / STAGING / staged).exists():
-                (path / STAGING / staged).replace(final)
-        # Names of new files and folders must last before the commit file, which could redo them, goes.
-        for folder in sorted({parent for target in moves for parent in (path / target).parents}):
-            if folder.is_relative_to(path):
-                sync_directory(folder)
-        commit.unlink()
-    shutil.rmtree(path / STAGING, ignore_errors=True)
-
-
 def _current_manifest(path: Path) -> Manifest:
-    """The manifest of what the files are now, building the index where it is behind."""
-    read_only, directory = _read_only(path), _index_directory(path)
-    built = [Manifest.load(d / "manifest.json") for d in dict.fromkeys((path / "index", directory))]
-    whole = [m for m in built if m and all((path / file).exists() for file in m.files)]
+    """The manifest of what the files are now, building the index where it is behind or damaged."""
+    read_only = _read_only(path)
+    whole = [m for m in built_manifests(path) if not m.damaged(path)]
     for manifest in whole:
         if _is_current(path, manifest):
             return manifest
@@ -184,10 +157,10 @@ def _current_manifest(path: Path) -> Manifest:
         with ExitStack() as locks:
             if read_only and (path / LOCK).exists():
                 locks.enter_context(lock(path / LOCK, shared=True))
-            locks.enter_context(lock((directory if read_only else path) / LOCK))
+            locks.enter_context(lock((_private(path) if read_only else path) / LOCK))
             if not read_only:
                 roll_forward(path)
-            elif (path / STAGING / _COMMIT).exists():
+            elif is_pending(path):
                 raise StoreLocked(f"an import into {path} was cut short: who may write there must open it")
             return _save_index(path)
     except StoreLocked:
@@ -197,18 +170,50 @@ def _current_manifest(path: Path) -> Manifest:
         return whole[0]
 
 
+def built_manifests(path: Path) -> list[Manifest]:
+    """The manifests that describe the store at ``path``, or did: in it and in private, the newest first."""
+    files = [d / MANIFEST for d in (path / "index", _private(path, make=False)) if (d / MANIFEST).exists()]
+    files.sort(key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    return [m for m in map(Manifest.load, files) if m]
+
+
 def _save_index(path: Path) -> Manifest:
-    directory = _index_directory(path)
-    old = Manifest.load(directory / "manifest.json")
-    if old and not all((path / file).exists() for file in old.files):
+    """Build the index inside the store, or in private where the store is read-only or its disk is full."""
+    try:
+        if _read_only(path):
+            return _build_index(path, _private(path))
+        try:
+            return _build_index(path, path / "index")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return _build_index(path, _private(path))
+    except OSError as error:
+        raise StoreError(f"the index of {path} cannot be made: {error}") from error
+
+
+def _build_index(path: Path, directory: Path) -> Manifest:
+    old = Manifest.load(directory / MANIFEST)
+    if old and old.damaged(path):
         old = None
-    manifest = Builder(path, directory, old).build()
-    manifest.save(directory / "manifest.json")
-    # Readers may still hold the version before this one; what only older versions used can go.
-    keep = {Path(file).name for file in manifest.files | (old.files if old else set())}
-    for file in directory.iterdir():
-        if file.suffix in (".parquet", ".tmp") and file.name not in keep:
+    before = set(directory.iterdir()) if directory.exists() else set()
+    try:
+        manifest = Builder(path, directory, old).build()
+        manifest.save(directory / MANIFEST)
+    except OSError:
+        for file in set(directory.iterdir()) - before:
+            file.unlink()
+        raise
+    used, lately = ({(path / f).name for f in m.files} if m else set() for m in (manifest, old))
+    for file in before:
+        if file.suffix == ".tmp":
             file.unlink(missing_ok=True)
+        elif file.suffix == ".parquet" and file.name not in used:
+            # Readers may hold the version that needs it: it goes some time after the last that did.
+            if file.name in lately:
+                os.utime(file)
+            elif time.time() - file.stat().st_mtime > _GRACE_SECONDS:
+                file.unlink()
     return manifest
 
 
@@ -218,10 +223,10 @@ def _is_current(path: Path, manifest: Manifest) -> bool:
     present = {*event_files(path)}
     present |= {f"{name}.parquet" for name in DIMENSION_SCHEMAS if (path / f"{name}.parquet").exists()}
     return (
-        not (path / STAGING / _COMMIT).exists()
+        not is_pending(path)
         and present == {s.path for s in sources}
         and all(s.unchanged(path) for s in sources)
-        and all((path / file).exists() for file in manifest.files)
+        and not manifest.damaged(path)
     )
 
 
@@ -229,13 +234,12 @@ def _read_only(path: Path) -> bool:
     return not os.access(path, os.W_OK)
 
 
-def _index_directory(path: Path) -> Path:
-    """Where the index lives: inside the store, or in the temporary folder for a store that cannot be written."""
-    if not _read_only(path):
-        return path / "index"
+def _private(path: Path, *, make: bool = True) -> Path:
+    """The folder under the temporary one for the index of a store that cannot hold its own."""
     private = Path(tempfile.gettempdir()) / f"usagekit-{os.getuid()}"
-    private.mkdir(mode=0o700, exist_ok=True)
-    if private.stat().st_uid != os.getuid():
+    if make:
+        private.mkdir(mode=0o700, exist_ok=True)
+    if private.exists() and private.stat().st_uid != os.getuid():
         raise StoreError(f"{private} belongs to somebody else: set TMPDIR to a folder of your own")
     return private / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
