@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit notebooks format install clean
+.PHONY: help demo test lint types unit notebooks test-spark format bench bench-large install clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,15 @@ unit: $(VENV)/.dev ## the tests, on two cores
 notebooks: $(VENV)/.dev ## every notebook executes (nbval)
 	$(BIN)/pytest --nbval-lax notebooks
 
+test-spark: $(VENV)/cluster/.done ## the cluster's expression on DuckDB, and on a local Spark where there is Java
+	$(VENV)/cluster/bin/pytest tests/cluster
+
+bench: $(VENV)/.dev ## the engine against its rivals at 10^5 to 10^7 sessions, into docs/performance.md
+	$(BIN)/python -m benchmarks.engine
+
+bench-large: $(VENV)/.dev ## the same at 10^8 sessions: 3 GB of disk, a quarter of an hour
+	$(BIN)/python -m benchmarks.engine --large
+
 format: $(VENV)/.dev ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -48,3 +57,9 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	touch $@ $(VENV)/.run
+
+# Half a gigabyte that few need, so an environment of its own.
+$(VENV)/cluster/.done: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv $(VENV)/cluster
+	PYTHONWARNINGS=ignore $(VENV)/cluster/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,cluster,spark]'
+	touch $@

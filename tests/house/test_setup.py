@@ -23,14 +23,21 @@ def project() -> dict[str, object]:
 
 
 def test_environment_equals_pyproject() -> None:
-    """environment.yml lists exactly the requirements of pyproject.toml, with the same bounds."""
-    listed = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    """environment.yml lists exactly the requirements of pyproject.toml, with the same bounds.
+
+    What only a cluster needs is listed as well, behind a #.
+    """
+    text = (ROOT / "environment.yml").read_text("utf-8")
+    listed = yaml.safe_load(text)["dependencies"]
     pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
     conda = {entry for entry in listed if isinstance(entry, str)} - {"pip"}
     wanted = {*project()["dependencies"], f"python{project()['requires-python']}"}
-    for extra in project()["optional-dependencies"].values():
+    extras = dict(project()["optional-dependencies"])
+    cluster = {*extras.pop("cluster"), *extras.pop("spark")}
+    for extra in extras.values():
         wanted |= set(extra)
     assert conda | set(pip) - {"-e ."} == wanted
+    assert set(re.findall(r"^ +# - (.+)$", text, re.MULTILINE)) == cluster
 
 
 def test_constraints_pin_every_requirement() -> None:
