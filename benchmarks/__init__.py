@@ -1,0 +1,1 @@
+"""The engine against its rivals: ``make bench``; docs/performance.md has the results."""
