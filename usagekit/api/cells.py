@@ -6,6 +6,7 @@ the same result. Text is never parsed: a team called ``NA`` and a device called 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -51,6 +52,13 @@ def integer_column(cells: Cells, *, name: str) -> pd.Series:
     if isinstance(cells, pa.ChunkedArray) and pa.types.is_signed_integer(cells.type) and not cells.null_count:
         return pd.Series(cells.cast(pa.int64()).to_numpy()).astype("Int64")
     return pd.Series([_integer(value, name) for value in _values(cells)], dtype="Int64")
+
+
+def seconds_column(cells: Cells, *, name: str) -> pd.Series:
+    """Seconds as Int64 with NA where null, cut to whole ones like every time of an event."""
+    if isinstance(cells, pa.ChunkedArray):
+        return integer_column(cells, name=name)
+    return integer_column([_whole(value, name) for value in cells], name=name)
 
 
 def date_column(cells: Cells, *, name: str) -> pd.Series:
@@ -127,6 +135,13 @@ def _integer(value: object, name: str) -> int | None:
         value = int(number) if number.is_integer() else None
     if value is None or abs(value) >= 2**63:
         raise SchemaError(f"{name} holds a number that is not whole or far too large")
+    return value
+
+
+def _whole(value: object, name: str) -> object:
+    if isinstance(value, float) or (isinstance(value, str) and "." in value):
+        number = _number(value, name)
+        return int(number) if math.isfinite(number) else value
     return value
 
 

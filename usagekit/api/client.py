@@ -6,40 +6,47 @@ typed, or an error of :mod:`usagekit.errors` says what happened.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shlex
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from importlib.metadata import version
-from ipaddress import ip_address
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import quote, urlencode
 
 import httpx
 
+from usagekit.api.address import curl, is_loopback, is_metadata, query_string
 from usagekit.api.cells import day_of
-from usagekit.api.refusal import Reply, refusal
-from usagekit.api.retry import Failed, Patience, try_patiently, within
+from usagekit.api.refusal import Fault, Reply, is_about_trust, refusal
+from usagekit.api.retry import REQUEST_THREAD, Failed, Patience, try_patiently, within
 from usagekit.api.spellings import find_columns, require
 from usagekit.api.unpack import CutError, Unpacker, UnreadableError, rows_of
-from usagekit.errors import ApiConnectionError, ApiError, QueryError, SettingsError
+from usagekit.errors import ApiConnectionError, ApiError, QueryError, SchemaError, SettingsError
 from usagekit.query import EventsQuery, UsageQuery
 from usagekit.values import FIRST_DATE, LAST_DATE
 from usagekit.vocabulary import DEFAULT_BASE_URL, MAX_EVENT_DAYS
+
+__all__ = ["Client", "curl"]
 
 MAX_ANSWER_BYTES: Final = 256 * 1024**2
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _OWN_DAYS: Final = MAX_EVENT_DAYS - 2
 _ONE_DAY: Final = timedelta(days=1)
-_TIMEOUT: Final = httpx.Timeout(connect=10, read=60, write=30, pool=30)
+_CONNECT_SECONDS: Final = 10.0
 _FAULTS: Final = (
     (httpx.ConnectTimeout, "no connection in time"),
     (httpx.TimeoutException, "no answer in time"),
     (httpx.RemoteProtocolError, "the answer is cut or is not HTTP"),
 )
+
+
+for _name in ("httpx", "httpcore.connection", "httpcore.http11"):
+    # They log whole URLs with the names in them, and headers; whoever else uses httpx keeps that.
+    logging.getLogger(_name).addFilter(lambda record: record.threadName != REQUEST_THREAD)
 
 
 class Client:
@@ -55,6 +62,8 @@ class Client:
         Also speak unencrypted HTTP to other machines than this one.
     patience
         How long to wait and how often to try again.
+    end_excluded
+        The API takes ``end_date`` as the first day after the range; ``usagekit doctor`` finds out.
 
     Raises
     ------
@@ -69,20 +78,26 @@ class Client:
         token: str,
         allow_http: bool = False,
         patience: Patience | None = None,
+        end_excluded: bool = False,
     ) -> None:
-        self.base_url = _checked_url(base_url, allow_http=allow_http)
-        if not token or not all("!" <= c <= "~" for c in token):
-            raise SettingsError("the API token is empty or holds characters that no token has")
         self._token = token
+        self.base_url = ""
+        del token  # a traceback that shows local variables shows none of the token
+        if not self._token or not all("!" <= c <= "~" for c in self._token):
+            raise SettingsError("the API token is empty or holds characters that no token has")
+        self.base_url = _checked_url(base_url, allow_http=allow_http)
+        self.host = httpx.URL(self.base_url).host
+        self.headers: Mapping[str, str] = {}
+        """Headers of the last answer, found under any case."""
         self._patience = patience or Patience()
+        self.end_excluded = end_excluded
         self._http = httpx.Client(
             headers={
-                "Authorization": f"Bearer {token}",
+                "Authorization": f"Bearer {self._token}",
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
                 "User-Agent": f"usagekit/{version('usagekit')}",
             },
-            timeout=_TIMEOUT,
             follow_redirects=False,
             trust_env=False,  # a proxy or .netrc of the environment would get the token
         )
@@ -112,7 +127,9 @@ class Client:
         SchemaError
             The answer is not a list of rows.
         """
-        return self._fetch(query.route.path, target=query.route.path + _query_string(query))
+        if self.end_excluded and query.end < LAST_DATE:
+            query = replace(query, end=query.end + _ONE_DAY)
+        return self.as_asked(query)
 
     def events(self, query: EventsQuery) -> list[dict[str, Any]]:
         """Fetch the sessions of a range of any length, in several requests where needed. Errors as in ``usage``.
@@ -128,10 +145,26 @@ class Client:
                 start=max(own.start, FIRST_DATE + _ONE_DAY) - _ONE_DAY,
                 end=min(own.end, LAST_DATE - _ONE_DAY) + _ONE_DAY,
             )
-            content = json.dumps(wider.to_params()).encode()
-            answer = self._fetch(query.path, target=query.path, content=content)
-            rows += [row for row in answer if own.start <= _start_day(row) <= own.end]
+            for row in self.as_asked(wider):
+                day = _start_day(row)
+                if not wider.start - _ONE_DAY <= day <= wider.end + _ONE_DAY:
+                    raise SchemaError(
+                        f"the API answered another question: asked for {wider.start} to {wider.end}, it gave {day}"
+                    )
+                if own.start <= day <= own.end:
+                    rows.append(row)
         return rows
+
+    def as_asked(self, query: UsageQuery | EventsQuery) -> list[dict[str, Any]]:
+        """Fetch what one request for exactly this range brings, however the API reads its end."""
+        if isinstance(query, UsageQuery):
+            return self._fetch(query.route.path, target=query_string(query))
+        content = json.dumps(query.to_params()).encode()
+        return self._fetch(query.path, target=query.path, content=content)
+
+    def fingerprint(self, salt: bytes) -> str:
+        """Tell tokens apart without telling them: the beginning of a salted SHA-256."""
+        return hashlib.sha256(salt + self._token.encode()).hexdigest()[:16]
 
     def _fetch(self, path: str, *, target: str, content: bytes | None = None) -> list[dict[str, Any]]:
         return try_patiently(lambda seconds: self._try_once(path, target, content, seconds), self._patience)
@@ -141,14 +174,15 @@ class Client:
     ) -> list[dict[str, Any]]:
         where = {"method": "GET", "path": path}
         try:
-            reply = within(seconds, lambda: self._exchange(target, content, monotonic() + seconds))
-            if isinstance(reply, str):
-                raise Failed(ApiConnectionError(reply, **where), again=True)
+            reply = within(seconds, lambda: self._exchange(target, content, seconds))
+            if isinstance(reply, Fault):
+                raise Failed(ApiConnectionError(f"{self.host}: {reply.text}", **where), again=reply.again)
+            self.headers = reply.headers
             if reply.status != 200:
-                raise refusal(reply, path, secret=self._token)
+                raise refusal(reply, path, host=self.host, secret=self._token)
             return rows_of(reply.body, secret=self._token)
         except TimeoutError:
-            fault = f"no whole answer within {seconds:.3g} s"
+            fault = f"{self.host}: no whole answer within {seconds:.3g} s"
             raise Failed(ApiConnectionError(fault, **where), again=True) from None
         except CutError as error:
             raise Failed(
@@ -157,14 +191,17 @@ class Client:
         except UnreadableError as error:
             raise Failed(ApiError(f"the answer cannot be read: {error}", **where)) from None
 
-    def _exchange(self, target: str, content: bytes | None, end: float) -> Reply | str:
+    def _exchange(self, target: str, content: bytes | None, seconds: float) -> Reply | Fault:
         """Send the request and take the answer, or say in words why there is none.
 
         Errors of httpx stop here: they hold the request with its URL and token.
         """
         headers = {} if content is None else {"Content-Type": "application/json"}
+        timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
+        end = monotonic() + seconds
+        url = self.base_url + target
         try:
-            with self._http.stream("GET", self.base_url + target, content=content, headers=headers) as answer:
+            with self._http.stream("GET", url, content=content, headers=headers, timeout=timeout) as answer:
                 if answer.status_code == 200:
                     return Reply(200, answer.headers, _read(answer, limit=MAX_ANSWER_BYTES, end=end))
                 try:
@@ -174,21 +211,16 @@ class Client:
                 return Reply(answer.status_code, answer.headers, body)
         except httpx.InvalidURL:
             raise QueryError("the filters are too long for one request", parameter="filter_on") from None
+        except httpx.ConnectError as error:
+            # In the system's own words: refused, no such host, a bad certificate.
+            return Fault(f"cannot connect: {error}", again=not is_about_trust(error))
         except httpx.HTTPError as error:
-            if isinstance(error, httpx.ConnectError):
-                # In the system's own words: refused, no such host, a bad certificate.
-                return f"cannot connect: {error}"
-            return next((text for kind, text in _FAULTS if isinstance(error, kind)), "the connection broke")
-
-
-def curl(query: UsageQuery | EventsQuery, base_url: str = DEFAULT_BASE_URL) -> str:
-    """The same question as a curl command, which takes the token from ``$HEADSPIN_API_TOKEN``."""
-    command = 'curl -X GET -H "Authorization: Bearer $HEADSPIN_API_TOKEN" '
-    base_url = base_url.rstrip("/")
-    if isinstance(query, UsageQuery):
-        return command + shlex.quote(base_url + query.route.path + _query_string(query))
-    body = shlex.quote(json.dumps(query.to_params(), ensure_ascii=False))
-    return f"{command}{shlex.quote(base_url + query.path)} -d {body}"
+            text = next((text for kind, text in _FAULTS if isinstance(error, kind)), "the connection broke")
+            return Fault(text, again=True)
+        except (CutError, UnreadableError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the variables of its frames hold the token
+            return Fault(f"the exchange failed with {type(error).__name__}", again=False)
 
 
 def _start_day(row: Mapping[str, Any]) -> date:
@@ -197,13 +229,11 @@ def _start_day(row: Mapping[str, Any]) -> date:
     return day_of(row[found["date"]])
 
 
-def _query_string(query: UsageQuery) -> str:
-    # %20 and not +, as in the API's document; the slash of a zone stays readable.
-    return "?" + urlencode(query.to_params(), quote_via=quote, safe="/")
-
-
 def _read(answer: httpx.Response, *, limit: int, end: float) -> bytes:
     unpacker = Unpacker(answer.headers.get("Content-Encoding", ""), limit=limit)
+    told = answer.headers.get("Content-Length", "")
+    if told.isdecimal() and len(told) > len(str(limit)):
+        raise UnreadableError(f"it is larger than {limit // 1024**2} MiB; ask for a shorter range")
     for piece in answer.iter_raw():
         if monotonic() > end:
             raise TimeoutError
@@ -220,13 +250,8 @@ def _checked_url(base_url: str, *, allow_http: bool) -> str:
         raise SettingsError("base_url is not an http or https URL")
     if url.userinfo or url.query or url.fragment:
         raise SettingsError("base_url must be scheme, host and path only: no user, query or fragment")
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+    if is_metadata(url.host):
+        raise SettingsError(f"base_url names {url.host}, which is no API but the machine's own network")
+    if url.scheme == "http" and not allow_http and not is_loopback(url.host):
         raise SettingsError(f"base_url would send the token unencrypted to {url.host}: use https")
     return str(url).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,6 +6,7 @@ Arrow's C stream, such as a Polars frame). Both ways give identical frames. Unit
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,6 +22,7 @@ from usagekit.api.cells import (
     instant_column,
     integer_column,
     number_column,
+    seconds_column,
     text_column,
 )
 from usagekit.api.spellings import find_columns, require
@@ -43,6 +45,8 @@ _SCALES: Final = MappingProxyType(
         "avg_session_length": {_MINUTE: (1, 1), _HOUR: (60, 1), _SECOND: (1, 60)},
     }
 )
+_TOLD_COLUMNS: Final[set[str]] = set()
+"""Unknown columns that this process has warned of."""
 _COUNT_UNITS: Final = ("n/a", "", "count")
 
 
@@ -96,14 +100,14 @@ def events_frame(rows: Rows) -> pd.DataFrame:
     ----------
     rows
         The rows of the answer, in any of the forms of :data:`Rows`. A row with a team and neither
-        user nor email is an automated session, unless a column ``automated`` says so itself.
+        user nor email (``N/A`` is none) is an automated session, unless a column ``automated`` says so itself.
 
     Returns
     -------
     ``user, email, team`` (str), ``automated`` (bool), ``device_id, hostname, device_address`` (str),
     ``start_time, end_time`` (datetime64[us, UTC]), ``duration_seconds`` (Int64, s), ``date``
-    (datetime64[us], the UTC day of the start). A manual session has no team here, an automated one no user:
-    the wire does not tell them.
+    (datetime64[us], the UTC day of the start). The wire tells no team of a manual session and no user of an
+    automated one; a table's are left out for that reason, a row that does tell both keeps both.
 
     Raises
     ------
@@ -117,21 +121,28 @@ def events_frame(rows: Rows) -> pd.DataFrame:
     cells = {name: columns[source] for name, source in found.items()}
     automated = _automated(rows, cells, found)
     frame = {name: text_column(cells.get(name, [None] * length), name=name) for name in people}
-    for name in people:
-        frame[name] = frame[name].where(automated if name == "team" else ~automated)
+    if _is_table(rows):
+        for name in people:
+            frame[name] = frame[name].where(automated if name == "team" else ~automated)
+    else:
+        frame["email"] = frame["email"].mask(automated & (frame["email"] == "N/A"))
     frame["automated"] = automated
     for name in ("device_id", "hostname"):
         frame[name] = text_column(cells.get(name, []), name=name)
     frame["device_address"] = frame["device_id"] + "@" + frame["hostname"]
     for name in ("start_time", "end_time"):
         frame[name] = instant_column(cells.get(name, []), name=name, zone="UTC")
-    frame["duration_seconds"] = integer_column(cells.get("duration", []), name="duration")
+    frame["duration_seconds"] = seconds_column(cells.get("duration", []), name="duration")
     frame["date"] = date_column(cells.get("date", []), name="date")
     return _with_rest(frame, columns, found)
 
 
+def _is_table(rows: Rows) -> bool:
+    return hasattr(rows, "__arrow_c_stream__")
+
+
 def _columns_of(rows: Rows) -> tuple[dict[str, Cells], int]:
-    if hasattr(rows, "__arrow_c_stream__"):
+    if _is_table(rows):
         table = rows if isinstance(rows, pa.Table) else pa.table(rows)
         return {name: table.column(name) for name in table.column_names}, table.num_rows
     if not all(isinstance(row, Mapping) for row in rows):
@@ -178,16 +189,29 @@ def _automated(rows: Rows, cells: Mapping[str, Cells], found: Mapping[str, str])
         if not all(isinstance(value, bool) for value in values):
             raise SchemaError("automated holds something other than true and false")
         return pd.Series(values, dtype="bool")
-    if hasattr(rows, "__arrow_c_stream__"):
+    if _is_table(rows):
         raise SchemaError("the table of events has no column automated", missing=["automated"])
-    team, people = found.get("team"), {found.get("user"), found.get("email")} - {None}
-    return pd.Series([team in row and people.isdisjoint(row) for row in rows], dtype="bool")
+    team, people = found.get("team"), {found[name] for name in ("user", "email") if name in found}
+    return pd.Series([_by_machine(row, team, people) for row in rows], dtype="bool")
+
+
+def _by_machine(row: Mapping[str, Any], team: str | None, people: set[str]) -> bool:
+    if people.isdisjoint(row):
+        return team in row
+    # Some writers name every column in every row.
+    named = any(row.get(name) not in (None, "", "N/A") for name in people)
+    return not named and team is not None and row.get(team) is not None
 
 
 def _with_rest(frame: dict[str, Any], columns: Mapping[str, Cells], found: Mapping[str, str]) -> pd.DataFrame:
     used = set(found.values())
     for name, cells in columns.items():
         if name not in used:
+            if name not in _TOLD_COLUMNS:
+                _TOLD_COLUMNS.add(name)
+                warnings.warn(
+                    f"the API sends a column {name[:60]!r} that usagekit does not know", stacklevel=1
+                )
             while name in frame:  # never in place of one of ours
                 name += "_"  # noqa: PLW2901
             frame[name] = any_column(cells)

@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Thread
 from time import monotonic
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import stamina
 
 from usagekit.errors import ApiError
 
 T = TypeVar("T")
+
+REQUEST_THREAD: Final = "usagekit-request"
+_FOREVER: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +70,16 @@ def try_patiently(action: Callable[[float], T], patience: Patience) -> T:
         wait_max=patience.longest_wait_seconds,
         wait_jitter=patience.first_wait_seconds,
     )
+    tries = 0
     try:
         for attempt in attempts:
+            tries = attempt.num
             with attempt:
                 return action(min(patience.request_seconds, end - monotonic()))
     except Failed as failure:
         error = failure.error
+        if tries > 1:
+            error.args = (f"{error} (tried {tries} times)",)
     # Raised out here, the error carries no chain: what lies below it may show the URL with its query.
     raise error
 
@@ -91,12 +98,12 @@ def within(seconds: float, action: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - handed to the caller, whole
             result.set_exception(error)
 
-    Thread(target=run, daemon=True, name="usagekit-request").start()
+    Thread(target=run, daemon=True, name=REQUEST_THREAD).start()
     return result.result(timeout=max(0.0, seconds))
 
 
 def retry_after_seconds(value: str | None, *, server_date: str | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for, or None where it says nothing.
+    """Seconds that a Retry-After header asks for, at most a thousand million, or None where it says nothing.
 
     A date is compared with the server's own ``Date`` where there is one, since the clocks may differ.
 
@@ -105,18 +112,20 @@ def retry_after_seconds(value: str | None, *, server_date: str | None = None) ->
     """
     if value is None:
         return None
-    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
-        return float(value)
-    until = _http_date(value)
+    if re.fullmatch(r"[0-9]+", value.strip()):
+        return min(float(value), _FOREVER)
+    until = http_date(value)
     if until is None:
         return None
-    now = _http_date(server_date or "") or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds() + 1)  # dates are whole seconds: never early
+    now = http_date(server_date or "") or datetime.now(UTC)
+    # Dates are whole seconds: the one more is never early.
+    return min(max(0.0, (until - now).total_seconds() + 1), _FOREVER)
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """The instant that a date of HTTP names, or None where it names none."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
