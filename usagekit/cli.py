@@ -87,6 +87,19 @@ def import_(
 
 
 @app.command()
+def verify(store: StoreOption) -> None:
+    """Check every byte of an event store against its checksums; exit code 1 when a file is damaged."""
+    from usagekit.engine.verify import verify_store
+
+    damages = verify_store(store)
+    for damage in damages:
+        typer.echo(str(damage), err=True)
+    if damages:
+        raise typer.Exit(1)
+    typer.echo(f"{store}: every file is as it was written")
+
+
+@app.command()
 def serve(
     store: StoreOption,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -195,6 +208,20 @@ def demo(
 
     if render_demo(reports, jobs=jobs).failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Check the API: token, connection, what the account sees, and how it reads what its document leaves open."""
+    from usagekit.doctor import doctor_client, examine
+    from usagekit.values import today_in
+
+    faults = 0
+    for finding in examine(doctor_client(), today=today_in("UTC")):
+        typer.echo(finding)
+        faults += finding.level == "fault"
+    if faults:
+        raise typer.Exit(3)
 
 
 def _lab(store: Path | None) -> Lab:

@@ -3,64 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import date, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from usagekit.answer import Quality, Usage
-from usagekit.errors import QueryError, did_you_mean
+from usagekit.members import Devices, Members
 from usagekit.period import BusinessHours, Period, PeriodLike, month_of, parse_period
 from usagekit.query import EventsQuery, UsageQuery
+from usagekit.question import FILTERS, Names, UsageOptions, in_months, join_metrics, names_of, read_question
 from usagekit.values import FIRST_DATE, today_in
-from usagekit.vocabulary import ROUTES
+from usagekit.waiting import waiting
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from usagekit.explanation import Explanation
     from usagekit.sources import Source
+    from usagekit.trust import Trust
 
-Names = str | Sequence[str]
-
-
-class UsageOptions(TypedDict, total=False):
-    """Keyword options of :meth:`Lab.usage`; the switches are those of the API."""
-
-    team: Names
-    user: Names
-    device: Names
-    host: Names
-    automated: bool
-    timezone: str
-    display_all: bool
-    combine_phone_os: bool
-    group_by_device_id: bool
-    include_user_notes: bool
-
-
-_FILTERS = {"team": "team_name", "user": "user_email", "device": "device_address", "host": "hostname"}
-
-
-class Members:
-    """The members of one dimension of a lab; ``names`` lists them."""
-
-    def __init__(self, lab: Lab, by: str, column: str) -> None:
-        self._lab, self._by, self._column = lab, by, column
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Names of all known members, also of those without usage, in code point order."""
-        frame = self._lab.usage(self._lab.month, by=self._by, display_all=True).df
-        return sorted(frame[self._column].dropna().unique())
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __repr__(self) -> str:
-        return f"{len(self)} members by {self._by}: {', '.join(self.names)}"
+_HINT = (
+    'Ask: lab.usage("last month", by="team"), lab.events("last month"), lab.teams, lab.devices.idle("last month"), '
+    'lab.explain("last month"), lab.check("last month")'
+)
 
 
 class Lab:
     """A device lab to ask about.
+
+    Its dimensions are ``teams``, ``devices``, ``models``, ``users`` (by email), ``hosts`` and ``countries``, each a
+    :class:`usagekit.members.Members`.
 
     Parameters
     ----------
@@ -87,11 +59,12 @@ class Lab:
         self.business_hours = business_hours or BusinessHours()
         self.base_url = base_url
         self._today = today
-        self.teams = Members(self, "team", "team")
-        self.devices = Members(self, "device", "device_address")
-        self.models = Members(self, "devicemodel", "device_model")
-        self.hosts = Members(self, "host", "hostname")
-        self.countries = Members(self, "country", "country")
+        self.teams = Members(self, "teams", by="team", column="team")
+        self.devices = Devices(self, "devices", by="device", column="device_address")
+        self.models = Members(self, "models", by="devicemodel", column="device_model")
+        self.users = Members(self, "users", by="user", column="email")
+        self.hosts = Members(self, "hosts", by="host", column="hostname")
+        self.countries = Members(self, "countries", by="country", column="country")
 
     @property
     def today(self) -> date:
@@ -108,9 +81,6 @@ class Lab:
         """When the numbers are true (UTC)."""
         return self.source.as_of
 
-    def __repr__(self) -> str:
-        return f"<Lab {self.name!r}, {self.timezone}, {self.source.name}>"
-
     def usage(
         self,
         period: PeriodLike,
@@ -118,6 +88,7 @@ class Lab:
         by: str | Sequence[str] | None = None,
         metric: Names = "total_time",
         bin: str = "month",
+        refresh: bool = False,
         **options: Unpack[UsageOptions],
     ) -> Usage:
         """Ask for usage over a period.
@@ -130,7 +101,9 @@ class Lab:
         metric : one or more of total_time, avg_session_length, session_count, device_count, user_count,
             team_count. Each is asked for once; they are joined on the rows' keys.
         bin : hour, day, week or month.
-        **options : filters (``team``, ``user``, ``device``, ``host``: a name or several) and switches.
+        refresh : ask the API again even where an answer is kept.
+        **options : filters (``team``, ``user``, ``device``, ``host``: a name or several), ``timezone``, and the
+            switches ``automated``, ``display_all``, ``combine_phone_os``, ``group_by_device_id``, ``include_user_notes``.
 
         Returns
         -------
@@ -139,24 +112,26 @@ class Lab:
 
         Raises
         ------
-        QueryError : the question cannot be asked; names what is wrong.
+        QueryError : the question cannot be asked, or nobody has a name that it filters by; names what is wrong.
         ApiError : the API did not answer.
         """
-        metrics = [metric] if isinstance(metric, str) else list(dict.fromkeys(metric))
-        if not metrics:
-            raise QueryError("metric is empty: name at least one", parameter="metric")
         span = parse_period(period, today=self.today)
-        queries = tuple(self._query(span, by, m, bin, options) for m in metrics)
-        frame = self.source.usage(queries[0])
-        for query in queries[1:]:
-            keys = [c for c in frame.columns if c in ("datetime", *query.columns)]
-            frame = frame.merge(
-                self.source.usage(query), on=keys, how="outer", validate="one_to_one", sort=False
-            )
-        return Usage(frame, queries, self.as_of, self.base_url)
+        asked = {"timezone": self.timezone, **options}
+        queries = read_question(span, by=by, metric=metric, bin=bin, options=asked)
+        members = {"team": self.teams, "user": self.users, "device": self.devices, "host": self.hosts}
+        for option, key in FILTERS.items():
+            if names := queries[0].filter_values(key):
+                members[option].require(names, period=span)
+        frames, as_of = self.ask(queries, refresh=refresh)
+        return Usage(join_metrics(frames, queries), queries, as_of, self)
 
     def events(
-        self, start: PeriodLike, end: PeriodLike | None = None, *, devices: Names | None = None
+        self,
+        start: PeriodLike,
+        end: PeriodLike | None = None,
+        *,
+        devices: Names | None = None,
+        refresh: bool = False,
     ) -> pd.DataFrame:
         """List single sessions that start in a period (UTC dates), of any length.
 
@@ -164,16 +139,60 @@ class Lab:
         ----------
         start, end : a period, or the first and the last one.
         devices : device addresses; all by default.
+        refresh : ask the API again even where an answer is kept.
 
         Returns
         -------
         One row a session, by start: user, email, team, automated, device_id, hostname, device_address,
         start_time, end_time (UTC), duration_seconds (s), date.
+
+        Raises
+        ------
+        QueryError : the period cannot be read, nobody knows a device, or a snapshot does not hold it.
+        ApiError : the API did not answer.
         """
+        import pandas as pd
+
         first = parse_period(start, today=self.today)
         last = parse_period(end, today=self.today) if end is not None else first
-        wanted = None if devices is None else (devices,) if isinstance(devices, str) else tuple(devices)
-        return self.source.events(EventsQuery(start=first.start, end=last.end, devices=wanted))
+        wanted = None if devices is None else names_of("devices", devices)
+        query = EventsQuery(start=first.start, end=last.end, devices=wanted)
+        if wanted:
+            self.devices.require(wanted, period=Period(query.start, query.end))
+        frames, _ = self.ask(list(in_months(query)), refresh=refresh)
+        # An empty piece says nothing about the types of the others.
+        full = [f for f in frames if len(f)] or frames[:1]
+        return full[0] if len(full) == 1 else pd.concat(full, ignore_index=True)
+
+    def explain(self, month: PeriodLike, *, team: str | None = None) -> Explanation:
+        """Say why the hours of a month are others than those of the month before.
+
+        The change is split into users, sessions per user and time per session, exactly; and by team, device
+        and model, with the five that moved most and the rest.
+
+        Raises
+        ------
+        QueryError : ``month`` is not one month, nobody knows the team, or a snapshot does not hold it.
+        ApiError : the API did not answer.
+        """
+        from usagekit.explanation import explain
+
+        return explain(self, month, team=team)
+
+    def check(self, period: PeriodLike) -> Trust:
+        """Check whether the numbers of a period add up: the trust panel.
+
+        The total against the sums over teams, users, devices, hosts, countries and models, automated and manual
+        sessions, and single events; each era of the API for itself; and what :meth:`quality` finds.
+
+        Raises
+        ------
+        QueryError : the period cannot be read, or a snapshot does not hold its total.
+        ApiError : the API did not answer with the total; other parts that fail are noted.
+        """
+        from usagekit.trust import check
+
+        return check(self, period)
 
     def quality(self, period: PeriodLike) -> Quality:
         """Say what is wrong with the sessions that start in a period (UTC dates).
@@ -203,44 +222,29 @@ class Lab:
         found = find_broken(events, fleet, since=span.start, as_of=as_of)
         return Quality(found, int(judged(events, since=span.start).sum()), span, as_of)
 
-    def _query(
-        self,
-        span: Period,
-        by: str | Sequence[str] | None,
-        metric: str,
-        bin: str,
-        options: UsageOptions,
-    ) -> UsageQuery:
-        given: dict[str, Any] = dict(options)
-        known = (*UsageOptions.__annotations__,)
-        for name in given:
-            if name not in known:
-                raise QueryError(f"unknown option {name!r}{did_you_mean(name, known)}", parameter=name)
-        filters = tuple(
-            (key, (value,) if isinstance(value, str) else tuple(value))
-            for option, key in _FILTERS.items()
-            if (value := given.pop(option, None)) is not None
-        )
-        return UsageQuery(
-            by=_route(by),
-            start=span.start,
-            end=span.end,
-            metric=metric,
-            bin_size=bin,
-            timezone=given.pop("timezone", self.timezone),
-            filters=filters,
-            **given,
-        )
+    def ask(
+        self, queries: Sequence[UsageQuery | EventsQuery], *, refresh: bool = False
+    ) -> tuple[list[pd.DataFrame], datetime]:
+        """Put queries to the source as they are: their frames, and when the oldest of them was true.
 
+        No name is checked: a filter that nobody matches gives an empty frame, as the API does.
+        """
+        ask, frames, times = self.source, [], [self.as_of]
+        anew = getattr(ask, "refreshing", None) if refresh else None
+        with anew() if anew else nullcontext(), waiting(len(queries)) as step:
+            for query in queries:
+                frames.append(ask.usage(query) if isinstance(query, UsageQuery) else ask.events(query))
+                times.append(self.as_of)
+                step()
+        return frames, min(times[1:], default=times[0])
 
-def _route(by: str | Sequence[str] | None) -> str:
-    """The route's tail for what an analyst groups by, in either order."""
-    parts = [] if not by else by.split("/") if isinstance(by, str) else list(by)
-    for tail in ROUTES:
-        if sorted(tail.split("/") if tail else []) == sorted(parts):
-            return tail
-    shown = "/".join(parts)
-    raise QueryError(
-        f"cannot group by {shown!r}{did_you_mean(shown, ROUTES) or '.'} Known: {', '.join(filter(None, ROUTES))}",
-        parameter="by",
-    )
+    def __repr__(self) -> str:
+        return f"<Lab {self.name!r}, {self.timezone}, {self.source.name}>"
+
+    def _repr_html_(self) -> str:
+        from usagekit.figures.panels import Table, panel
+
+        labels = ("time zone", "business hours", "numbers from", "last complete month")
+        facts = (self.timezone, str(self.business_hours), self.source.name, self.month)
+        table = Table(("", "lab"), tuple(zip(labels, facts, strict=True)), of=len(facts))
+        return panel(self.name, tables=(table,), notes=(_HINT,))

@@ -10,7 +10,7 @@ import stat
 import tomllib
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     """All settings of a lab, with their defaults.
 
     ``lab_name`` and ``timezone`` (IANA) head every report; ``business_hours`` are local; ``exclude_teams``
-    get no report; ``base_url`` is the only origin that the token is sent to.
+    get no report; ``base_url`` is the only origin that the token is sent to; ``end_date`` says how the API
+    reads the end of a range (``usagekit doctor`` finds out).
     """
 
     model_config = SettingsConfigDict(env_prefix="USAGEKIT_", extra="forbid", frozen=True)
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     lab_name: str = "Device lab"
     timezone: str = "UTC"
     base_url: str = DEFAULT_BASE_URL
+    end_date: Literal["included", "excluded"] = "included"
     business_hours: _Hours = _Hours()
     exclude_teams: tuple[str, ...] = ()
     snapshots: Path = Path("snapshots")

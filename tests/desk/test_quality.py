@@ -348,7 +348,7 @@ def test_nothing_in_a_name_runs_or_vanishes(tmp_path: Path) -> None:
     assert found.df["who"].tolist() == [HOSTILE, HOSTILE]
     page = found._repr_html_()
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; #read(&quot;x&quot;) チーム 🧪") == 3
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt; &amp; #read(&#34;x&#34;) チーム 🧪") == 3
     assert "missing_end" in repr(found)
     assert "n/a" not in repr(found)
 

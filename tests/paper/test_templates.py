@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
-from usagekit.demo import demo_lab, write_sample
 from usagekit.engine.store import open_store
 from usagekit.fetch import fetch_snapshot
 from usagekit.lab import Lab
 from usagekit.report.batch import Rendered, plan_month, render_month
+from usagekit.sample_lab import demo_lab, write_sample
 from usagekit.sources import StoreSource
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -12,7 +12,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from usagekit.demo import MONTH, write_sample
 from usagekit.errors import RenderError, did_you_mean
 from usagekit.report.batch import (
     Failure,
@@ -25,6 +24,7 @@ from usagekit.report.batch import (
     summarise,
 )
 from usagekit.report.site import write_index
+from usagekit.sample_lab import MONTH, write_sample
 from usagekit.snapshot import SnapshotSource
 
 _console = Console(stderr=True, highlight=False)
