@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,15 +75,20 @@ def fetch_snapshot(
     queries = month_queries(month, lab.timezone)
     directory.mkdir(parents=True, exist_ok=True)
     parts: list[Part] = []
-    as_of = lab.as_of
-    for query in queries:
-        parts.append(_save(_ask(lab, query), query, directory))
+    times: list[datetime] = []
+
+    def save(query: UsageQuery | EventsQuery) -> None:
+        frame = _ask(lab, query)
+        times.append(lab.as_of)  # read afterwards: an answer that was kept is older than now
+        parts.append(_save(frame, query, directory))
         on_part(len(parts), len(queries))
+
+    for query in tuple(queries):
+        save(query)
     teams = sorted(read_part(directory, parts[_roster_position(queries)])["team"].unique())
     queries += [team_query(month, lab.timezone, team) for team in teams]
     for query in queries[len(parts) :]:
-        parts.append(_save(_ask(lab, query), query, directory))
-        on_part(len(parts), len(queries))
+        save(query)
     old = {p.name for p in directory.glob("*.parquet")} - {p.file for p in parts}
     manifest = {
         "format": FORMAT,
@@ -91,7 +97,7 @@ def fetch_snapshot(
         "timezone": lab.timezone,
         "business_hours": asdict(lab.business_hours),
         "source": lab.source.name,
-        "as_of": as_of.isoformat(),
+        "as_of": min(times).isoformat(),
         "teams": teams,
         "parts": [{**asdict(p), "query": _to_json(p.query)} for p in parts],
     }

@@ -75,6 +75,21 @@ def test_read_only_store_lends_its_own_index(
     assert not list((tmp_path / "tmp").rglob("*.parquet"))
 
 
+def test_private_folder_of_somebody_else(
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes our name in /tmp is not believed, and keeps nobody from a store that can hold its index."""
+    stranger = os.getuid() + 1
+    (tmp_path / "tmp" / f"usagekit-{stranger}").mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(os, "getuid", lambda: stranger)
+    assert total_hours(open_store(foreign)) == 15
+    shutil.rmtree(foreign / "index")
+    monkeypatch.setattr(store, "_read_only", lambda path: True)
+    with pytest.raises(StoreError, match="belongs to somebody else"):
+        open_store(foreign)
+
+
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     """Where no store can be made, an import and a rewrite say so instead of ending in a traceback."""
     (tmp_path / "file").write_text("")

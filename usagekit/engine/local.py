@@ -162,15 +162,10 @@ def _pieces(sessions: pl.LazyFrame, bins: Bins, per_second: int) -> pl.LazyFrame
     )
     first = pl.max_horizontal(start, pl.lit(low))
     last = pl.max_horizontal(pl.min_horizontal(end, pl.lit(high)) - 1, first)
-    sessions = sessions.with_columns(
-        bin=_bin_of(first, bins, per_second), last=_bin_of(last, bins, per_second)
-    )
-    single = sessions.filter(pl.col("bin") == pl.col("last")).with_columns(
-        inside=pl.min_horizontal(end, pl.lit(high)) - first, starts=start >= low
-    )
     edges = pl.lit(pl.Series(bins.edges * per_second))
-    several = (
-        sessions.filter(pl.col("bin") < pl.col("last"))
+    # One stream: two branches, for sessions in one bin and in several, would hold all sessions in memory.
+    return (
+        sessions.with_columns(bin=_bin_of(first, bins, per_second), last=_bin_of(last, bins, per_second))
         .with_columns(pl.int_ranges("bin", pl.col("last") + 1, dtype=pl.Int32).alias("bin"))
         .explode("bin")
         .with_columns(low=edges.gather(pl.col("bin")), high=edges.gather(pl.col("bin") + 1))
@@ -180,7 +175,6 @@ def _pieces(sessions: pl.LazyFrame, bins: Bins, per_second: int) -> pl.LazyFrame
         )
         .drop("low", "high")
     )
-    return pl.concat([single, several])
 
 
 def _bin_of(instant: pl.Expr, bins: Bins, per_second: int) -> pl.Expr:

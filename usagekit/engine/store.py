@@ -147,12 +147,11 @@ def replace_files(path: Path, files: Mapping[str, pl.DataFrame | None]) -> None:
 
 def _current_manifest(path: Path) -> Manifest:
     """The manifest of what the files are now, building the index where it is behind or damaged."""
-    read_only = _read_only(path)
     whole = [m for m in built_manifests(path) if not m.damaged(path)]
     for manifest in whole:
         if _is_current(path, manifest):
             return manifest
-    lock = partial(locked, what=f"the store {path}", wait=not whole)
+    lock, read_only = partial(locked, what=f"the store {path}", wait=not whole), _read_only(path)
     try:
         with ExitStack() as locks:
             if read_only and (path / LOCK).exists():
@@ -172,7 +171,9 @@ def _current_manifest(path: Path) -> Manifest:
 
 def built_manifests(path: Path) -> list[Manifest]:
     """The manifests that describe the store at ``path``, or did: in it and in private, the newest first."""
-    files = [d / MANIFEST for d in (path / "index", _private(path, make=False)) if (d / MANIFEST).exists()]
+    private = _private(path, make=False)
+    is_ours = private.parent.exists() and private.parent.stat().st_uid == os.getuid()
+    files = [d / MANIFEST for d in (path / "index", *[private][:is_ours]) if (d / MANIFEST).exists()]
     files.sort(key=lambda file: file.stat().st_mtime_ns, reverse=True)
     return [m for m in map(Manifest.load, files) if m]
 
@@ -239,8 +240,8 @@ def _private(path: Path, *, make: bool = True) -> Path:
     private = Path(tempfile.gettempdir()) / f"usagekit-{os.getuid()}"
     if make:
         private.mkdir(mode=0o700, exist_ok=True)
-    if private.exists() and private.stat().st_uid != os.getuid():
-        raise StoreError(f"{private} belongs to somebody else: set TMPDIR to a folder of your own")
+        if private.stat().st_uid != os.getuid():
+            raise StoreError(f"{private} belongs to somebody else: set TMPDIR to a folder of your own")
     return private / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
 
 
