@@ -47,6 +47,9 @@ def ratios(results: page.Results) -> Iterator[Ratio]:
         yield Ratio("of plain pandas' memory", memory, 0.1, 0.2, larger_is_better=False)
         month = ten["one month"]["read_mb"] / ten["one month"]["index_mb"]
         yield Ratio("of the index read for one month of 36", month, 3 / 36, 4 / 36, larger_is_better=False)
+    if most := results.get("100000000"):
+        gigabytes = most["usagekit"]["peak_mb"] * 2**20 / 1e9
+        yield Ratio("GB of memory at 10^8 sessions", gigabytes, 1, 1.5, larger_is_better=False)
     sizes = sorted((int(size) for size in results), reverse=True)
     for large, small in pairwise(sizes):
         grown = results[str(large)]["usagekit"]["seconds"] / results[str(small)]["usagekit"]["seconds"]

@@ -46,6 +46,7 @@ HOMES = {
     "pydantic": {"settings.py"},
     "pydantic_settings": {"settings.py"},
     "typer": {"cli.py"},
+    "ibis": {"engine/cluster.py", "engine/cluster_query.py"},
 }
 
 KERNELS_IMPORT = (

@@ -173,11 +173,11 @@ def test_worker_that_hangs_is_killed_at_the_deadline() -> None:
     """Workers that hang or exit lose their item with a reason; every other item gets its result."""
     items = ["a", "exits", "hangs", "b", "c"]
     began = time.monotonic()
-    found = dict(work(_misbehave, items, jobs=2, seconds=6))
-    assert time.monotonic() - began < 30
+    found = dict(work(_misbehave, items, jobs=2, seconds=20))
+    assert time.monotonic() - began < 90
     assert {k: v for k, v in found.items() if len(k) == 1} == {"a": "A", "b": "B", "c": "C"}
     assert found["exits"] == Lost("its process ended with code 7")
-    assert found["hangs"] == Lost("took longer than 6 s")
+    assert found["hangs"] == Lost("took longer than 20 s")
 
 
 def test_second_batch_is_refused_by_name(plan: Plan, tmp_path: Path) -> None:
