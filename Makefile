@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit notebooks test-spark format bench bench-large install clean
+.PHONY: help demo test lint types unit notebooks test-spark soak format bench bench-large install clean
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ bench: $(VENV)/.dev ## the engine against its rivals at 10^5 to 10^7 sessions, i
 
 bench-large: $(VENV)/.dev ## the same at 10^8 sessions: 3 GB of disk, a quarter of an hour
 	$(BIN)/python -m benchmarks.engine --large
+
+soak: $(VENV)/.dev ## the long forms of the tests, into docs/soak-*.jsonl: half an hour to an hour
+	$(BIN)/python -m tests.soak.engine --write
+	$(BIN)/python -m tests.soak.store --write
+	$(BIN)/python -m tests.soak.server --write
+	$(BIN)/python -m tests.soak.client --write
 
 format: $(VENV)/.dev ## put the code in order
 	$(BIN)/ruff check --fix .

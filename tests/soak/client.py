@@ -7,14 +7,14 @@ that take their last date as included or not, must come back with nothing lost a
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
-from time import monotonic
+from functools import partial
 from typing import Any
 
+from tests.soak.lines import report
 from usagekit.api.client import Client
 from usagekit.api.retry import retry_after_seconds
 from usagekit.query import EventsQuery, UsageQuery
@@ -108,11 +108,12 @@ def main() -> None:
     parser.add_argument("--headers", type=int, default=100_000)
     parser.add_argument("--splits", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--write", action="store_true", help="add the lines to docs/soak-client.jsonl")
     asked = parser.parse_args()
+    file = "soak-client.jsonl" if asked.write else None
     for soak, count in ((soak_headers, asked.headers), (soak_splits, asked.splits)):
-        begun = monotonic()
-        counts = soak(count, random.Random(asked.seed))
-        print(json.dumps({**counts, "seed": asked.seed, "seconds": round(monotonic() - begun, 1)}))
+        what = soak.__name__.removeprefix("soak_")
+        report(what, partial(soak, count, random.Random(asked.seed)), file)
 
 
 if __name__ == "__main__":

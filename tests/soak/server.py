@@ -1,8 +1,8 @@
 """Soak the server: many clients while imports run, and schemathesis against its own description.
 
-    python -m tests.soak.server [--clients 50] [--requests 1000] [--cases 20000]
+    python -m tests.soak.server [--clients 50] [--requests 1000] [--cases 20000] [--write]
 
-Both run against a real server in a process of its own. Prints what was counted; exit code 1 if anything is wrong.
+Both run against a real server in a process of its own. Prints what was counted; fails where the product does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
@@ -28,6 +29,7 @@ from time import perf_counter
 
 from tests.conftest import session
 from tests.oracle import Lab
+from tests.soak.lines import report
 from tests.strategies import tables
 from tests.wire.conftest import TOKEN, hostile_lab
 from usagekit.engine import local
@@ -203,34 +205,44 @@ def schemathesis(
     return int(counted[1]) if counted else 0, "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def main() -> int:
+def storm_counts(store: Path, clients: int, requests: int) -> dict[str, object]:
+    """The counts of a storm; a wrong answer is an error that shows the first few."""
+    tally, imports = storm(store, clients=clients, requests=requests)
+    assert not tally.wrong, "\n".join(map(str, tally.wrong[:5]))
+    return {
+        "clients": clients,
+        "answers": len(tally.seconds),
+        "by version": dict(tally.versions),
+        "imports": imports,
+        "p99 (ms)": round(tally.p99_ms),
+    }
+
+
+def schemathesis_counts(store: Path, cases: int) -> dict[str, object]:
+    """Cases of schemathesis without a failure, round after round until there are enough."""
+    done = 0
+    while done < cases:
+        phases = "fuzzing" if done else "coverage,fuzzing"  # the cases of coverage are always the same
+        more, failures = schemathesis(store, examples=1000, seconds=300, phases=phases)
+        assert more, "schemathesis made no case"
+        assert not failures, failures
+        done += more
+    return {"cases": done}
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--requests", type=int, default=1000, help="of each client")
     parser.add_argument("--cases", type=int, default=20_000, help="of schemathesis, at least")
+    parser.add_argument("--write", action="store_true", help="add the lines to docs/soak-server.jsonl")
     asked = parser.parse_args()
-    failed = False
+    file = "soak-server.jsonl" if asked.write else None
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
-        start = perf_counter()
-        tally, imports = storm(store, clients=asked.clients, requests=asked.requests)
-        failed |= bool(tally.wrong)
-        print(
-            f"storm: {asked.clients} clients, {len(tally.seconds):,} answers ({dict(tally.versions)} by version), "
-            f"{len(tally.wrong)} wrong, {imports:,} imports, p99 {tally.p99_ms:.0f} ms, {perf_counter() - start:.0f} s"
-        )
-        print(*tally.wrong[:5], sep="\n")
-        cases, start = 0, perf_counter()
-        while cases < asked.cases:
-            phases = "fuzzing" if cases else "coverage,fuzzing"  # the cases of coverage are always the same
-            more, failures = schemathesis(store, examples=1000, seconds=300, phases=phases)
-            cases += more
-            print(f"schemathesis: {cases:,} cases, {perf_counter() - start:.0f} s", failures, flush=True)
-            if failures or not more:
-                failed = True
-                break
-    return int(failed)
+        report("clients while imports run", partial(storm_counts, store, asked.clients, asked.requests), file)
+        report("schemathesis", partial(schemathesis_counts, store, asked.cases), file)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
