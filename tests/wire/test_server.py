@@ -273,7 +273,7 @@ def test_document_lines(served: Served, line: str) -> None:
 
 def test_document_lines_are_the_documents() -> None:
     """The curl lines tested here are those of the API's document, where it is at hand."""
-    document = Path("/work/shared/usage-api.txt")
+    document = Path(__file__).parents[3] / "shared" / "usage-api.txt"
     if not document.exists():
-        pytest.skip("the document is not on this machine")
+        pytest.skip("no folder shared/ with the document beside this checkout")
     assert re.findall(r"^(curl .*)$", document.read_text(), re.MULTILINE) == list(DOCUMENT_LINES)
