@@ -136,7 +136,9 @@ def _connect(backend: str) -> Any:
         raise SettingsError("Spark needs Java 17 or newer: install one, or set JAVA_HOME")
     import ibis
 
-    return getattr(ibis, backend).connect()
+    # Nothing is downloaded at run time: what the wheel of DuckDB holds is enough.
+    closed = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    return getattr(ibis, backend).connect(**(closed if backend == "duckdb" else {}))
 
 
 def _known() -> str:
