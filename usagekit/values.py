@@ -105,3 +105,12 @@ def check_event_days(start: date, end: date) -> None:
             f"events can be asked for at most {MAX_EVENT_DAYS}",
             parameter="end_date",
         )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

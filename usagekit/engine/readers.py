@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from usagekit.engine.files import seal_holds
 from usagekit.errors import SchemaError, StoreError
+from usagekit.values import is_unicode
 from usagekit.vocabulary import EVENT_CSV_HEADER
 
 _LARGEST_FIELD = 1 << 24
@@ -115,7 +116,7 @@ def read_csv(path: Path) -> tuple[pl.DataFrame, list[BadRow]]:
                     lines.append(first)
         except csv.Error as error:
             raise SchemaError(f"{path}:{reader.line_num}: {error}") from error
-    if not all(map(_is_unicode, header)):
+    if not all(map(is_unicode, header)):
         raise SchemaError(f"{path} has a header that is not UTF-8")
     if len(set(header)) < len(header):
         raise SchemaError(f"{path} names a column twice")
@@ -131,15 +132,7 @@ def read_csv(path: Path) -> tuple[pl.DataFrame, list[BadRow]]:
 def _wrong_with(row: list[str], width: int) -> str | None:
     if len(row) != width:
         return f"{len(row)} fields instead of {width}"
-    return None if all(map(_is_unicode, row)) else "not UTF-8"
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return None if all(map(is_unicode, row)) else "not UTF-8"
 
 
 def _from_documented_csv(table: pl.DataFrame) -> pl.DataFrame:
@@ -175,7 +168,7 @@ def read_json(path: Path) -> tuple[pl.DataFrame, list[BadRow]]:
             bad.append(BadRow(str(path), number, "not an object"))
         elif wrong := [k for k in texts if not isinstance(row.get(k), str | None)]:
             bad.append(BadRow(str(path), number, f"{wrong[0]} is not a text"))
-        elif not all(_is_unicode(row.get(k) or "") for k in texts):
+        elif not all(is_unicode(row.get(k) or "") for k in texts):
             bad.append(BadRow(str(path), number, "not Unicode"))
         else:
             # An empty text is no value, as in CSV: both forms of a session must get the same id.

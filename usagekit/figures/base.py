@@ -73,8 +73,9 @@ def _css() -> Markup:
 
 
 @cache
-def _macros() -> TemplateModule:
-    environment = Environment(
+def environment() -> Environment:
+    """How every template of ours is filled: escaped, with no value missing, and text made printable."""
+    return Environment(
         loader=PackageLoader("usagekit.figures", "."),
         autoescape=True,
         undefined=StrictUndefined,
@@ -82,4 +83,8 @@ def _macros() -> TemplateModule:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    return environment.get_template("components.html.j2").module
+
+
+@cache
+def _macros() -> TemplateModule:
+    return environment().get_template("components.html.j2").module

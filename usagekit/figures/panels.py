@@ -10,12 +10,12 @@ from numbers import Integral, Number
 from typing import Any, Final
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from usagekit.analysis.trust import BADGES
 from usagekit.analysis.wording import NARROW, count_text, percent_text, signed
-from usagekit.figures.base import source
+from usagekit.figures.base import environment, source
 from usagekit.figures.escape import printable, shown_name
 
 SHOWN_ROWS: Final = 20
@@ -134,12 +134,4 @@ def _css() -> Markup:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("usagekit.figures", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    return environment.get_template("panels.html.j2")
+    return environment().get_template("panels.html.j2")

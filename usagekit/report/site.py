@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Template
 
 from usagekit.analysis import month_name, shift_month
 from usagekit.analysis.wording import count_text, hours_text, signed
 from usagekit.engine.files import publish_text
 from usagekit.export.page import page_style
-from usagekit.figures.escape import printable, shown_name
+from usagekit.figures.base import environment
+from usagekit.figures.escape import shown_name
 from usagekit.report.batch import read_failures
 from usagekit.report.publish import FAILED_NOTEBOOK, MANIFEST, read_manifest
 from usagekit.report.unit import LAB_DIRECTORY
@@ -177,11 +178,4 @@ def _instant(text: object, timezone: object) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    return environment.from_string(files("usagekit.report").joinpath("site.html.j2").read_text("utf-8"))
+    return environment().from_string(files("usagekit.report").joinpath("site.html.j2").read_text("utf-8"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import usagekit
 from usagekit.errors import RenderError, did_you_mean
+from usagekit.values import is_unicode
 
 Scalar = str | int | float | bool | None
 """What a parameter may be: papermill writes it into the notebook, so it must survive JSON."""
@@ -83,7 +84,7 @@ def validate(template: Template, parameters: Mapping[str, object]) -> None:
             raise _refused(template, f"{name} must be text, a number, true, false or nothing, not {kind}")
         if isinstance(value, float) and not math.isfinite(value):
             raise _refused(template, f"{name}={value} is not a finite number")
-        if isinstance(value, str) and not _is_unicode(value):
+        if isinstance(value, str) and not is_unicode(value):
             raise _refused(template, f"{name}={value!a} is not valid Unicode text")
     if missing := [name for name, required in known.items() if required and name not in parameters]:
         raise _refused(template, f"needs a value for {', '.join(missing)}.{listed}")
@@ -91,14 +92,6 @@ def validate(template: Template, parameters: Mapping[str, object]) -> None:
 
 def _refused(template: Template, reason: str) -> RenderError:
     return RenderError(f"template {template.name}: {reason}", template=template.name)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _find(name: str | Path, directory: Path | None) -> Path:
