@@ -7,7 +7,7 @@ what we want and is printed, met or missed; ``bound`` is what must hold, so that
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -31,7 +31,8 @@ class Ratio:
     def __str__(self) -> str:
         sign = "≥" if self.larger_is_better else "≤"
         verdict = "met" if self.reaches(self.goal) else "MISSED"
-        return f"{self.what}: {self.value:.2g} (goal {sign} {self.goal:g}, {verdict})"
+        value = f"{self.value:.2g}" if self.value < 100 else f"{self.value:.0f}"
+        return f"{self.what}: {value} (goal {sign} {self.goal:g}, {verdict})"
 
 
 def ratios(results: page.Results) -> Iterator[Ratio]:
@@ -58,9 +59,14 @@ def ratios(results: page.Results) -> Iterator[Ratio]:
 
 
 def main() -> None:
-    """Print every ratio; exit with 1 when one is out of bounds."""
+    """Print every ratio of the engine; exit with 1 when one is out of bounds."""
     found = list(ratios(page.load()["results"]))
     print("\n".join(map(str, found)))
+    require(found)
+
+
+def require(found: Iterable[Ratio]) -> None:
+    """Exit with 1 when a ratio is out of bounds."""
     broken = [ratio for ratio in found if not ratio.reaches(ratio.bound)]
     if broken:
         sys.exit("out of bounds: " + "; ".join(f"{r.what} (bound {r.bound:g})" for r in broken))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from usagekit.lab import Lab
     from usagekit.openers import connect, demo, open_snapshot, open_store
     from usagekit.query import EventsQuery, UsageQuery
+    from usagekit.reading import read_month
 
     __version__: str
 
@@ -41,6 +42,7 @@ _HOMES = {
     "demo": "usagekit.openers",
     "open_snapshot": "usagekit.openers",
     "open_store": "usagekit.openers",
+    "read_month": "usagekit.reading",
 }
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "demo",
     "open_snapshot",
     "open_store",
+    "read_month",
 ]
 
 

@@ -50,7 +50,7 @@ def examine(client: Client, *, today: date) -> Iterator[Finding]:
         return
     how = "over verified TLS" if client.base_url.startswith("https") else "unencrypted, on this machine"
     yield Finding(
-        "connection", f"{client.host} takes the token and answers in {monotonic() - begun:.2f} s, {how}"
+        "connection", f"{client.place} takes the token and answers in {monotonic() - begun:.2f} s, {how}"
     )
     yield _clock(client)
     yield _rate_limits(client)

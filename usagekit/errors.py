@@ -5,6 +5,7 @@ The tree::
     UsageKitError
     ├── SettingsError                     usagekit.toml or the environment
     ├── QueryError (also ValueError)      a question that cannot be asked; .parameter names the culprit
+    │   └── NotFetchedError               a snapshot lacks the answer because the API refused it
     ├── SchemaError                       an answer or a file without the columns it must have; .missing
     ├── StoreError                        an event store or snapshot that is missing or damaged
     │   └── StoreLocked                   somebody else is writing it
@@ -16,6 +17,7 @@ The tree::
     │       └── ServerError               5xx
     ├── RenderError                       .template .team .month .cell_index .notebook_path
     └── MailError                         .recipients
+        └── MailServerError               the mail server or the archive cannot be used
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ class QueryError(UsageKitError, ValueError):
     def __init__(self, message: str, *, parameter: str | None = None) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class NotFetchedError(QueryError):
+    """The API refused or failed to answer this when the snapshot was fetched: the value is missing, not zero."""
 
 
 class SchemaError(UsageKitError):
@@ -78,6 +84,11 @@ class ApiStatusError(ApiError):
     def __init__(self, message: str, *, method: str, path: str, status: int) -> None:
         super().__init__(message, method=method, path=path)
         self.status = status
+
+    @property
+    def concerns_all(self) -> bool:
+        """Whether the next question will fare no better: the token is refused, or there were too many."""
+        return self.status in (401, 429)
 
 
 class AuthError(ApiStatusError):
@@ -125,6 +136,10 @@ class MailError(UsageKitError):
     def __init__(self, message: str, *, recipients: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.recipients = tuple(recipients)
+
+
+class MailServerError(MailError):
+    """The mail server or the archive is not there, proves no identity or does not know us."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

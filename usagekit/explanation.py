@@ -124,9 +124,9 @@ def _sentence(
     *,
     comparable: bool,
 ) -> str:
-    from usagekit.analysis.months import month_name
     from usagekit.analysis.wording import hours_text, percent_text, signed
     from usagekit.figures.escape import shown_name
+    from usagekit.period import month_name
 
     who = "The lab" if team is None else shown_name(team)
     then, now = (month_name(str(p)) for p in months)

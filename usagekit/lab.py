@@ -199,7 +199,8 @@ class Lab:
 
         The month before is read as well, for sessions that still hold a device. An unknown device is one
         without a model, told from the hours by device and by model: over the API every device with a
-        session is in the roster. A snapshot answers for its own month.
+        session is in the roster. A snapshot answers for its own month and the one
+        before.
 
         Raises
         ------

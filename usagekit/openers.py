@@ -47,8 +47,8 @@ def connect(base_url: str | None = None, *, token: str | None = None) -> Lab:
 
 def _kept_answers(client: Client, *, reading: str) -> Kept | None:
     """The answers of this account in the user's cache; None, with a warning, where there can be no cache."""
-    from usagekit.api.address import is_loopback
     from usagekit.api.kept import Kept
+    from usagekit.hosts import is_loopback
     from usagekit.sample_lab import cache_directory
 
     try:

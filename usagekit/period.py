@@ -53,6 +53,47 @@ def parse_month(text: str) -> Period:
     raise QueryError(f"{text!r} is not a month of the form YYYY-MM", parameter="month")
 
 
+def shift_month(month: str, by: int) -> str:
+    """The month ``by`` months later (earlier when negative). Raises QueryError unless ``YYYY-MM``.
+
+    >>> shift_month("2023-01", -1)
+    '2022-12'
+    """
+    return f"{month_of(parse_month(month).start, shift=by).start:%Y-%m}"
+
+
+def trailing_months(month: str, *, count: int = 13) -> list[str]:
+    """The ``count`` months that end with ``month``, oldest first.
+
+    >>> trailing_months("2023-03", count=3)
+    ['2023-01', '2023-02', '2023-03']
+    """
+    return [shift_month(month, -back) for back in range(count - 1, -1, -1)]
+
+
+def month_name(month: str) -> str:
+    """The month as a reader writes it.
+
+    >>> month_name("2023-03")
+    'March 2023'
+    """
+    return f"{parse_month(month).start:%B %Y}"
+
+
+def days_name(period: Period, *, year: bool = False) -> str:
+    """Days of one month as a reader writes them, in short or with the ``year``.
+
+    >>> from datetime import date
+    >>> days_name(Period(date(2026, 10, 1), date(2026, 10, 14)))
+    '1–14 Oct'
+    >>> days_name(Period(date(2026, 10, 1), date(2026, 10, 14)), year=True)
+    '1–14 October 2026'
+    """
+    first, last = period.start.day, period.end.day
+    month = f"{period.end:%B %Y}" if year else f"{period.end:%b}"
+    return f"{first if first == last else f'{first}–{last}'} {month}"
+
+
 def parse_period(what: object, *, today: date) -> Period:
     """Read a period: words relative to ``today``, a date, a month, a year, or a pair of these.
 

@@ -17,7 +17,7 @@ MONTH: Final = "2023-03"
 
 _TODAY = date(2023, 4, 1)
 _AS_OF = datetime(2023, 4, 1, 6, tzinfo=UTC)
-_VERSION = 1
+_VERSION = 3
 """Raised when the sample changes, so that caches of an older one are not used."""
 
 

@@ -14,8 +14,7 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from usagekit.engine.files import sha256
-from usagekit.errors import QueryError, StoreError
+from usagekit.errors import NotFetchedError, QueryError, StoreError
 from usagekit.period import BusinessHours, Period, parse_month
 from usagekit.query import EventsQuery, UsageQuery
 from usagekit.vocabulary import ROUTES
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 _COLUMN_OF_FILTER = {
@@ -43,6 +42,15 @@ class Part:
     sha256: str
     rows: int
     query: UsageQuery | EventsQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A saved table that answers no query of the API: its file, and what proves that it is still whole."""
+
+    file: str
+    sha256: str
+    rows: int
 
 
 class SnapshotSource:
@@ -70,17 +78,30 @@ class SnapshotSource:
         self.name = f"{raw['source']}, snapshot of {raw['month']}"
         self.as_of = datetime.fromisoformat(raw["as_of"])
         self.parts = [Part(**{**p, "query": _from_json(p["query"])}) for p in raw["parts"]]
+        self.tables = {name: Table(**about) for name, about in raw["tables"].items()}
+        self.notes: dict[str, str] = raw["notes"]
+        days = [Period(date.fromisoformat(a), date.fromisoformat(b)) for a, b in raw["partial"] or ()]
+        self.partial = (days[0], days[1]) if days else None
+        self.restated: dict[str, Any] | None = raw["restated"]
+        self.missing = [(_from_json(m["query"]), str(m["reason"])) for m in raw["missing"]]
+        self.fleet_requests: int = raw["requests"]["fleet"]
+        self._read: dict[str, pd.DataFrame] = {}
 
     def usage(self, query: UsageQuery) -> pd.DataFrame:
         """Answer from the part that was asked for this, or from one that holds it.
 
+        A running month ends with its last whole day.
+
         Raises
         ------
+        NotFetchedError : the API refused the answer when the month was fetched.
         QueryError : the snapshot does not hold the answer.
         """
+        if self.partial:
+            query = replace(query, end=min(query.end, max(query.start, self.partial[1].end)))
         for part in self.parts:
             if isinstance(part.query, UsageQuery) and (columns := _narrower(query, part.query)) is not None:
-                frame = read_part(self.directory, part)
+                frame = self._frame(part)
                 day = (
                     frame["datetime"].dt.tz_localize(None) if query.bin_size == "hour" else frame["datetime"]
                 )
@@ -89,33 +110,74 @@ class SnapshotSource:
                 for column, values in columns.items():
                     keep &= frame[column].isin(values)
                 return frame[keep].reset_index(drop=True)
+        for held, reason in self.missing:
+            if isinstance(held, UsageQuery) and _narrower(query, held) is not None:
+                raise NotFetchedError(f"not in the snapshot of {self.period}: {reason}")
         raise QueryError(
             f"the snapshot of {self.period} does not hold {query.metric} of {query.route.path} by {query.bin_size} "
             f"from {query.start} to {query.end}: it holds what reports need; for more use connect() or open_store()"
         )
 
     def events(self, query: EventsQuery) -> pd.DataFrame:
-        """Answer from the saved events. Raises QueryError outside the month and the one before."""
+        """Answer from the saved events. Raises QueryError outside the month and the two before."""
         for part in self.parts:
             held = part.query
             if isinstance(held, EventsQuery) and held.start <= query.start and query.end <= held.end:
-                frame = read_part(self.directory, part)
+                frame = self._frame(part)
                 keep = frame["date"].between(
                     datetime.combine(query.start, time()), datetime.combine(query.end, time())
                 )
                 if query.devices is not None:
                     keep &= frame["device_address"].isin(query.devices)
                 return frame[keep].reset_index(drop=True)
+        for held, reason in self.missing:
+            if isinstance(held, EventsQuery):
+                raise NotFetchedError(f"not in the snapshot of {self.period}: {reason}")
         raise QueryError(f"the snapshot of {self.period} holds no events from {query.start} to {query.end}")
 
+    def table(self, name: str) -> pd.DataFrame | None:
+        """The saved table ``fleet`` or ``people``; None where it could not be made."""
+        return self._frame(self.tables[name]).copy() if name in self.tables else None
 
-def read_part(directory: Path, part: Part) -> pd.DataFrame:
-    import pandas as pd
+    def _frame(self, part: Part | Table) -> pd.DataFrame:
+        """The whole part, read and proved once; never changed, and never handed out itself."""
+        if part.file not in self._read:
+            held = _held.get(part.sha256)
+            self._read[part.file] = read_part(self.directory, part) if held is None else held
+        return self._read[part.file]
+
+
+_held: dict[str, pd.DataFrame] = {}
+"""Parts that this process has read ahead, by their SHA-256."""
+
+
+def read_ahead(directory: Path) -> None:
+    """Read and prove what all reports on a snapshot share, for this process and those that are forked from it.
+
+    Raises
+    ------
+    StoreError : there is no snapshot, or a part is damaged.
+    """
+    source = SnapshotSource(directory)
+    of_all = [part for part in source.parts if not getattr(part.query, "filters", ())]
+    parts: list[Part | Table] = [*of_all, *source.tables.values()]
+    for part in parts:
+        if part.sha256 not in _held:
+            _held[part.sha256] = read_part(directory, part)
+
+
+def read_part(directory: Path, part: Part | Table) -> pd.DataFrame:
+    """The frame of a part whose bytes are those that were fetched; it starts no threads, which a fork would lose."""
+    import pyarrow as pa
+    from pyarrow import parquet
 
     path = directory / part.file
-    if not path.exists() or sha256(path) != part.sha256:
+    content = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(content).hexdigest() != part.sha256:
         raise StoreError(f"{path} is missing or not what was fetched: fetch the month again")
-    return pd.read_parquet(path)
+    table = parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
+    return frame
 
 
 def _narrower(query: UsageQuery, held: UsageQuery) -> Mapping[str, tuple[str, ...]] | None:

@@ -14,6 +14,7 @@ from usagekit.vocabulary import MAX_EVENT_DAYS
 FIRST_DATE = date(1970, 1, 1)
 LAST_DATE = date(2199, 12, 31)
 DATE_FORMS = {"YYYYMMDD": r"([0-9]{4})([0-9]{2})([0-9]{2})"}
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 EVENT_DATE_FORMS = {**DATE_FORMS, "YYYY/MM/DD": r"([0-9]{4})/([0-9]{2})/([0-9]{2})"}
 
 
@@ -114,3 +115,12 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def without_formula(value: object) -> object:
+    """The value with a ``'`` before it if it is a text that a spreadsheet would take for a formula.
+
+    >>> without_formula("=1+1"), without_formula(-1), without_formula("a-b")
+    ("'=1+1", -1, 'a-b')
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

@@ -198,6 +198,7 @@ def hostile(tmp_path: Path) -> Lab:
     return lab_of(tmp_path / "store", rows)
 
 
+@pytest.mark.promise(7)
 def test_csv_is_safe_for_spreadsheets(hostile: Lab, tmp_path: Path) -> None:
     """No cell of the file is a formula, numbers are numbers, and nothing is lost."""
     path = hostile.usage("2023-03", by="team").compare().to_csv(tmp_path / "a.csv")

@@ -33,7 +33,7 @@ ASKED: dict[str, Callable[[Lab], pd.DataFrame]] = {
     "check": lambda lab: lab.check("2023-03").df,
     "quality": lambda lab: lab.quality("2023-03").df,
 }
-NOT_IN_A_SNAPSHOT = {"usage by day", "hours of a team", "half a year of events", "explain a team"}
+NOT_IN_A_SNAPSHOT = {"usage by day", "hours of a team", "half a year of events"}
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +59,6 @@ def test_snapshot_refuses_what_it_does_not_hold(name: str, frozen: Lab) -> None:
     """What a snapshot does not hold is an error, never an empty frame."""
     with pytest.raises(uk.QueryError, match="hold"):
         ASKED[name](frozen)
-
-
-def test_snapshot_explains_a_team_as_far_as_it_can(frozen: Lab, answers: dict[str, pd.DataFrame]) -> None:
-    """The factors of a team are those of the store; that devices and models are not there is said."""
-    told = frozen.explain("2023-03", team="Payments")
-    whole = answers["explain a team"]
-    pd.testing.assert_frame_equal(told.df, whole[whole["part"] == "factor"], check_exact=True)
-    assert [note.split(":")[0] for note in told.notes] == ["By device", "By model"]
 
 
 def test_the_demo_answers_everything() -> None:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
 from nbclient import NotebookClient
 
-from usagekit import analysis
+from usagekit.analysis.shape import weekday_hour_profile
 from usagekit.engine.bins import query_bins
 from usagekit.errors import QueryError, SchemaError
 from usagekit.figures import plots
@@ -236,7 +236,7 @@ def test_week_heatmap_is_the_profile_of_the_reports(zone: str) -> None:
     busy = np.diff(edges) / 3600 * (np.arange(len(stamps)) % 11)
     frame = pd.DataFrame({"datetime": stamps, "total_time_hours": busy})
     axes = draw(frame, query, heat=True)
-    expected = analysis.weekday_hour_profile(frame, month="2023-04", timezone=zone)
+    expected = weekday_hour_profile(frame, month="2023-04", timezone=zone)
     assert axes.collections[0].get_array().filled(np.nan) == pytest.approx(expected.to_numpy(), nan_ok=True)
 
 

@@ -372,9 +372,10 @@ def test_a_period_without_sessions(local: Lab) -> None:
 
 
 def test_a_snapshot_refuses_other_months(frozen: Lab) -> None:
-    """A snapshot judges its own month; what it does not hold is an error and not a clean bill."""
+    """A snapshot judges its own month and the one before; what it does not hold is an error and not a clean bill."""
+    assert frozen.quality("2023-02").sessions > 0
     with pytest.raises(QueryError, match="holds no"):
-        frozen.quality("2023-02")
+        frozen.quality("2023-01")
 
 
 def test_missing_columns_are_named() -> None:

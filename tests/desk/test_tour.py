@@ -54,7 +54,7 @@ def test_every_chart_is_one_picture_in_words(toured: NotebookNode) -> None:
 def test_the_tour_answers_its_questions(toured: NotebookNode) -> None:
     """It says why the month changed and whether it is true, and ends with a question of the reader's own."""
     text = "\n".join(str(output.get("data", output)) for c in toured.cells for output in c.get("outputs", []))
-    assert "Payments used 883" in text
+    assert "Payments used 882" in text
     assert "'badge'" in text or "green" in text
     assert "HEADSPIN_API_TOKEN" in text
     assert "## Your question" in toured.cells[-2].source

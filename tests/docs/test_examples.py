@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import re
+from importlib import import_module
 from pathlib import Path
 
 import matplotlib as mpl
@@ -56,6 +58,23 @@ def test_examples_run(page: Path, namespace: dict[str, object]) -> None:
     for source in blocks(page):
         exec(compile(source, str(page), "exec"), namespace)
     pyplot.close("all")
+
+
+def exemplary() -> list[str]:
+    """Every module of the package with an example in a docstring."""
+    files = sorted((ROOT / "usagekit").rglob("*.py"))
+    found = [path for path in files if ">>> " in path.read_text("utf-8")]
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in found
+    ]
+
+
+@pytest.mark.parametrize("name", exemplary())
+def test_docstrings_are_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every example in a docstring, of whichever module, gives what it says."""
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(import_module(name))
+    assert (result.failed, result.attempted > 0) == (0, True)
 
 
 def public_names() -> list[str]:

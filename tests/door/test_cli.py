@@ -8,20 +8,20 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.serving import serving
 from tests.strategies import tables
 from tests.wire.conftest import hostile_lab
 from usagekit.engine.store import write_store
 
 USAGEKIT = str(Path(sys.executable).parent / "usagekit")
 CANARY = "canary-0d17"
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("USAGEKIT", "HEADSPIN"))}
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,8 @@ class Shown:
 
 def run(*args: str, folder: Path, code: int = 0, **environment: str) -> Shown:
     """Run usagekit in a folder with a clean environment and check its exit code."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("USAGEKIT", "HEADSPIN"))}
     done = subprocess.run(
-        [USAGEKIT, *args], check=False, cwd=folder, env=kept | environment, capture_output=True, timeout=240
+        [USAGEKIT, *args], check=False, cwd=folder, env=CLEAN | environment, capture_output=True, timeout=240
     )
     shown = Shown(done.stdout.decode(), done.stderr.decode())  # text=True would change line ends in names
     assert done.returncode == code, f"exit {done.returncode}\n{shown.stdout}\n{shown.stderr}"
@@ -52,25 +51,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(store: Path) -> Iterator[str]:
     """``usagekit serve`` in a process of its own."""
-    port = 18642
-    process = subprocess.Popen(
-        [USAGEKIT, "serve", "--store", str(store), "--port", str(port), "--token", CANARY],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(f"{url}/openapi.json", timeout=1).read()
-                break
-            except OSError:
-                assert process.poll() is None, "usagekit serve ended"
-                time.sleep(0.1)
+    with serving(store, environment=CLEAN, token=CANARY) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 MARCH = ("start_date=20230301", "end_date=20230331")
@@ -173,16 +155,26 @@ def test_fetch_and_render(server: str, tmp_path: Path) -> None:
     """Fetch says how many requests it took; render makes the asked-for reports, and none twice."""
     (tmp_path / "usagekit.toml").write_text(f'lab_name = "Test lab"\nbase_url = "{server}"\n', "utf-8")
     fetched = run("fetch", "--month", "2023-03", folder=tmp_path, HEADSPIN_API_TOKEN=CANARY).stdout
-    assert "27 and one for each of 10 teams" in fetched
+    assert "(27, one for each of 10 teams and " in fetched
     args = ("render", "--month", "2023-03", "--team", '#read("x")', "--team", "")
     done = run(*args, folder=tmp_path, HEADSPIN_API_TOKEN=CANARY)
     assert "2 rendered, 0 unchanged, 0 failed" in done.stderr
-    assert done.stdout.strip().endswith("reports/2023-03/index.html")
+    assert done.stdout.strip().endswith("reports/index.html")
     assert "0 rendered, 2 unchanged" in run(*args, folder=tmp_path).stderr
     made = [p for p in (tmp_path / "reports").rglob("*") if p.is_file()]
     assert sum(p.name == "report.pdf" for p in made) == 2
     assert not [
         p for p in [*made, *(tmp_path / "snapshots").rglob("*.*")] if CANARY.encode() in p.read_bytes()
     ]
-    shown = run("render", "--month", "2023-03", "--team", "チー", folder=tmp_path, code=1).stderr
+    shown = run("render", "--month", "2023-03", "--team", "チー", folder=tmp_path, code=2).stderr
     assert "did you mean 'チーム'" in shown
+    shown = run("render", "--month", "2023-03", "--template", "nope", folder=tmp_path, code=2).stderr
+    assert "nope" in shown
+    told = [json.loads(line) for line in run(*args, "--log", "json", folder=tmp_path).stderr.splitlines()]
+    assert [line["event"] for line in told] == ["skipped", "skipped", "summary"]
+    assert {"rendered": 0, "unchanged": 2, "failed": 0}.items() <= told[-1].items()
+    shown = run(
+        "render", "--month", "2023-03", "--team", "チー", "--log", "json", folder=tmp_path, code=2
+    ).stderr
+    assert json.loads(shown)["event"] == "error"
+    assert "did you mean 'チーム'" in json.loads(shown)["error"]

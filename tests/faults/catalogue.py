@@ -6,6 +6,7 @@ The page is made from the ``fault`` markers of the tests, read from their source
 from __future__ import annotations
 
 import ast
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,14 +86,16 @@ FAULTS = {
 }
 
 
-def marked_tests() -> dict[int, list[str]]:
-    """For each fault the tests that carry its marker, as ``path::name``, in order."""
+def marked_tests(marker: str = "fault") -> dict[int, list[str]]:
+    """For each number the tests that carry the marker with it, as ``path::name``, in order."""
     found: dict[int, set[str]] = defaultdict(set)
     for path in sorted(TESTS.rglob("test_*.py")):
         tree = ast.parse(path.read_text("utf-8"))
-        of_module = [n for node in tree.body if isinstance(node, ast.Assign) for n in _numbers(node.value)]
-        for name, function, of_class in _functions(tree):
-            numbers = [n for mark in function.decorator_list for n in _numbers(mark)]
+        of_module = [
+            n for node in tree.body if isinstance(node, ast.Assign) for n in _numbers(node.value, marker)
+        ]
+        for name, function, of_class in _functions(tree, marker):
+            numbers = [n for mark in function.decorator_list for n in _numbers(mark, marker)]
             for number in {*numbers, *of_module, *of_class}:
                 found[number].add(f"{path.relative_to(TESTS.parent).as_posix()}::{name}")
     return {number: sorted(tests) for number, tests in found.items()}
@@ -112,11 +115,27 @@ def page() -> str:
         "|---|---|---|",
     ]
     for number, name in FAULTS.items():
-        lines.append(f"| {number} | {name} | {_told(marked.get(number, []))} |")
-    return "\n".join(lines) + "\n"
+        lines.append(f"| {number} | {name} | {told(marked.get(number, []))} |")
+    return "\n".join([*lines, "", *_figures()]) + "\n"
 
 
-def _told(tests: list[str]) -> str:
+def _figures() -> Iterator[str]:
+    """What the long runs have counted, of each kind the newest line; a run that fails writes none."""
+    yield "## Figures of the long runs"
+    yield ""
+    yield "`make soak` kills, cuts, fills and races for real and adds a line a run to docs/soak-*.jsonl; the newest of each kind:"
+    yield ""
+    yield "| run | counted | on |"
+    yield "|---|---|---|"
+    for file in sorted(PAGE.parent.glob("soak-*.jsonl")):
+        newest = {line["what"]: line for line in map(json.loads, file.read_text("utf-8").splitlines())}
+        for what, line in newest.items():
+            counts = "; ".join(f"{name}: {n:,}" for name, n in line.items() if isinstance(n, int | float))
+            yield f"| {what} ({file.stem.removeprefix('soak-')}) | {counts} | {line['at']} |"
+
+
+def told(tests: list[str]) -> str:
+    """The tests of one row of a page, by file."""
     by_file: dict[str, list[str]] = defaultdict(list)
     for test in tests:
         file, _, name = test.partition("::")
@@ -124,23 +143,23 @@ def _told(tests: list[str]) -> str:
     return "<br>".join(f"{file}: {', '.join(names)}" for file, names in by_file.items()) or "not yet"
 
 
-def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef, list[int]]]:
+def _functions(tree: ast.Module, marker: str) -> Iterator[tuple[str, ast.FunctionDef, list[int]]]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             yield node.name, node, []
         elif isinstance(node, ast.ClassDef):
-            numbers = [n for mark in node.decorator_list for n in _numbers(mark)]
+            numbers = [n for mark in node.decorator_list for n in _numbers(mark, marker)]
             for inner in node.body:
                 if isinstance(inner, ast.FunctionDef):
                     yield f"{node.name}.{inner.name}", inner, numbers
 
 
-def _numbers(expression: ast.expr) -> list[int]:
-    """The numbers of all ``pytest.mark.fault(...)`` in an expression."""
+def _numbers(expression: ast.expr, marker: str) -> list[int]:
+    """The numbers of all ``pytest.mark.<marker>(...)`` in an expression."""
     return [
         number.value
         for node in ast.walk(expression)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"pytest.mark.{marker}"
         for number in node.args
         if isinstance(number, ast.Constant) and isinstance(number.value, int)
     ]

@@ -395,6 +395,7 @@ def test_totals_across_the_change_of_2022(tmp_path: Path) -> None:
         assert hours("", 9) == hours("team", 9) == hours("user", 9) == 4
 
 
+@pytest.mark.promise(2)
 def test_the_token_is_in_its_header_only() -> None:
     """The token reaches the configured origin, once a request, in its header only."""
     with scripted(lambda _: rows(ROW)) as server, Client(base_url=server.base_url, token=TOKEN) as client:

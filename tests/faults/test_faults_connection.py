@@ -16,6 +16,7 @@ import certifi
 import pytest
 import trustme
 
+from tests.clock import within
 from tests.faults.proxy import proxying
 from tests.faults.scripted import Reply, Scripted, rows, scripted
 from tests.wire.conftest import TOKEN
@@ -38,12 +39,18 @@ def ask(base_url: str, patience: Patience = QUICK, **options: Any) -> list[dict[
 
 def fails_to_connect(base_url: str, words: str, **options: Any) -> ApiConnectionError:
     """The error of a question that finds nobody, within the time for it."""
-    begun = monotonic()
-    with pytest.raises(ApiConnectionError, match=words) as caught:
-        ask(base_url, **options)
-    assert monotonic() - begun < QUICK.total_seconds + 0.5
-    assert TOKEN not in str(caught.value)
-    return caught.value
+    errors: list[ApiConnectionError] = []
+
+    def given_up_after() -> float:
+        begun = monotonic()
+        with pytest.raises(ApiConnectionError, match=words) as caught:
+            ask(base_url, **options)
+        errors.append(caught.value)
+        return monotonic() - begun
+
+    within(QUICK.total_seconds + 0.5, given_up_after)
+    assert TOKEN not in "".join(map(str, errors))
+    return errors[-1]
 
 
 @pytest.mark.fault(16)
@@ -59,7 +66,9 @@ def test_a_closed_port() -> None:
     """A port where nobody listens is told with its host, after two tries."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    fails_to_connect(f"http://127.0.0.1:{port}", r"127\.0\.0\.1: cannot connect: .*refused.*tried 2 times")
+    fails_to_connect(
+        f"http://127.0.0.1:{port}", r"127\.0\.0\.1:\d+: cannot connect: .*refused.*tried 2 times"
+    )
 
 
 @pytest.mark.fault(16)
@@ -73,7 +82,7 @@ def test_a_black_hole() -> None:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
         fails_to_connect(
-            f"http://127.0.0.1:{full.getsockname()[1]}", r"127\.0\.0\.1: (no connection|no whole answer)"
+            f"http://127.0.0.1:{full.getsockname()[1]}", r"127\.0\.0\.1:\d+: (no connection|no whole answer)"
         )
         for one in crowd:
             one.close()
@@ -92,6 +101,7 @@ def test_the_second_address_works(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ask(f"http://two-addresses.example:{port}", allow_http=True) == [ROW]
 
 
+@pytest.mark.promise(2)
 @pytest.mark.fault(16)
 def test_proxies_and_netrc_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither a proxy nor a .netrc of the environment has any part in a question."""
@@ -148,6 +158,7 @@ def old_tls(context: ssl.SSLContext) -> None:
     context.set_ciphers("ALL:@SECLEVEL=0")
 
 
+@pytest.mark.promise(2)
 @pytest.mark.fault(17)
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
 @pytest.mark.parametrize(
@@ -174,6 +185,7 @@ def test_bad_certificates(
         assert server.asked == []
 
 
+@pytest.mark.promise(2)
 @pytest.mark.fault(17)
 def test_a_self_signed_certificate(authority: Authority) -> None:
     """A certificate that vouches for itself is refused."""
@@ -194,6 +206,7 @@ def test_tls_without_tls() -> None:
         assert server.asked == []
 
 
+@pytest.mark.promise(2)
 @pytest.mark.fault(17)
 def test_no_switch_turns_verification_off(
     monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path
@@ -212,6 +225,7 @@ def elsewhere() -> Iterator[Scripted]:
         yield other
 
 
+@pytest.mark.promise(2)
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
@@ -228,6 +242,7 @@ def test_redirects_end_here(elsewhere: Scripted, status: int, target: str) -> No
     assert elsewhere.asked == []
 
 
+@pytest.mark.promise(2)
 @pytest.mark.fault(18)
 def test_a_proxy_sees_no_token_elsewhere(elsewhere: Scripted) -> None:
     """Behind a proxy that breaks every connection the client goes nowhere else."""
@@ -237,6 +252,7 @@ def test_a_proxy_sees_no_token_elsewhere(elsewhere: Scripted) -> None:
         assert proxy.connections == 2
 
 
+@pytest.mark.promise(2)
 @pytest.mark.parametrize(
     "base_url",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ def test_command_line(right: Client, tmp_path: Path) -> None:
     """``usagekit doctor`` prints its findings; it ends with 0, or with 3 and the reason where the API is no use."""
     good = run_doctor(tmp_path, USAGEKIT_BASE_URL=right.base_url, HEADSPIN_API_TOKEN=TOKEN)
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "ok    connection: 127.0.0.1 takes the token" in good.stdout
+    assert re.search(r"ok    connection: 127\.0\.0\.1:\d+ takes the token", good.stdout)
     bad = run_doctor(tmp_path, USAGEKIT_BASE_URL=right.base_url, HEADSPIN_API_TOKEN="canary-wrong")
     assert bad.returncode == 3
     assert "FAIL  connection" in bad.stdout

@@ -184,6 +184,8 @@ def test_accounts_do_not_mix(desk: Desk) -> None:
     assert hours(desk.source()) == 1
 
 
+@pytest.mark.promise(1)
+@pytest.mark.promise(13)
 def test_files_are_private_and_hold_no_token(desk: Desk) -> None:
     """Under any umask directory and files are the user's own, and no byte of them tells the token."""
     old = os.umask(0)

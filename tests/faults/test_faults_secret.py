@@ -84,6 +84,7 @@ def clean(text: str) -> None:
         assert form not in text
 
 
+@pytest.mark.promise(1)
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.parametrize("query", QUERIES, ids=["usage", "events"])
 def test_no_fault_tells_the_token(
@@ -112,6 +113,7 @@ def test_no_fault_tells_the_token(
         clean(file.read_bytes().decode(errors="replace"))
 
 
+@pytest.mark.promise(1)
 def test_a_failure_of_the_library_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even an error that nobody foresaw, deep in the HTTP library, arrives without the frames that hold the token."""
     with (
@@ -128,6 +130,7 @@ def test_a_failure_of_the_library_tells_nothing(monkeypatch: pytest.MonkeyPatch)
     clean(told(caught.value))
 
 
+@pytest.mark.promise(1)
 @pytest.mark.parametrize("bad", [f"{CANARY} with a space", f"{CANARY}\n", f"{CANARY}é"])
 def test_a_refused_token_is_not_told(bad: str) -> None:
     """A token that cannot be sent is refused without showing it, in local variables neither."""
@@ -136,6 +139,7 @@ def test_a_refused_token_is_not_told(bad: str) -> None:
     clean(told(caught.value))
 
 
+@pytest.mark.promise(1)
 def test_curl_and_files_of_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What connect() keeps, and the command that a result offers, hold no token."""
     monkeypatch.setenv("USAGEKIT_CACHE", str(tmp_path / "cache"))
@@ -157,6 +161,7 @@ def test_curl_and_files_of_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert CANARY not in "".join(os.environ.values())
 
 
+@pytest.mark.promise(1)
 def test_a_server_that_fails_is_refused_at_the_desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the whole desk, a refused token is an error without it."""
     monkeypatch.setenv("USAGEKIT_CACHE", str(tmp_path))

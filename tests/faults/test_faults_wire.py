@@ -13,15 +13,18 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
+from math import inf
 from time import monotonic, sleep
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.clock import within
 from tests.faults.proxy import proxying
 from tests.faults.scripted import Reply, rows, scripted
 from tests.wire.conftest import TOKEN, RawServer, http
+from usagekit.api import retry
 from usagekit.api.client import Client
 from usagekit.api.retry import Patience, retry_after_seconds
 from usagekit.errors import (
@@ -153,6 +156,7 @@ def test_csv_is_never_an_answer() -> None:
         assert "format" not in server.asked[0].body
 
 
+@pytest.mark.promise(11)
 @pytest.mark.fault(14)
 @pytest.mark.parametrize("where", ["head", "body", "chunk", "between"])
 def test_drips_end_at_the_deadline(raw_server: Start, where: str) -> None:
@@ -171,13 +175,17 @@ def test_drips_end_at_the_deadline(raw_server: Start, where: str) -> None:
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" if where == "between" else b"x")
                 sleep(0.05)
 
-    begun = monotonic()
-    with pytest.raises(ApiConnectionError, match="no whole answer"):
-        ask(
-            raw_server(drip).base_url,
-            Patience(tries=5, request_seconds=1, total_seconds=1, longest_wait_seconds=0.1),
-        )
-    assert 0.8 <= monotonic() - begun <= 1.5
+    patience = Patience(tries=5, request_seconds=1, total_seconds=1, longest_wait_seconds=0.1)
+
+    def given_up_after() -> float:
+        begun = monotonic()
+        with pytest.raises(ApiConnectionError, match="no whole answer"):
+            ask(raw_server(drip).base_url, patience)
+        seconds = monotonic() - begun
+        assert seconds >= 0.8
+        return seconds
+
+    within(1.5, given_up_after)
 
 
 @pytest.mark.fault(14)
@@ -185,10 +193,14 @@ def test_bandwidth_meets_the_deadline(raw_server: Start) -> None:
     """A line of 30 bytes a second is given up at the deadline, and is enough when there is time."""
     with proxying(raw_server(FORMS["gzip"]).base_url) as proxy:
         proxy.slice_bytes, proxy.bytes_per_second = 3, 30.0
-        begun = monotonic()
-        with pytest.raises(ApiConnectionError, match=r"within 0\.6 s"):
-            ask(proxy.base_url, Patience(tries=1, request_seconds=0.6))
-        assert monotonic() - begun <= 1.1
+
+        def given_up_after() -> float:
+            begun = monotonic()
+            with pytest.raises(ApiConnectionError, match=r"within 0\.6 s"):
+                ask(proxy.base_url, Patience(tries=1, request_seconds=0.6))
+            return monotonic() - begun
+
+        within(1.1, given_up_after)
         proxy.bytes_per_second = 3000.0
         assert ask(proxy.base_url) == [ROW]
 
@@ -197,11 +209,32 @@ def test_bandwidth_meets_the_deadline(raw_server: Start) -> None:
 def test_retries_end_at_the_deadline() -> None:
     """Failures without end stop within the total patience, well before the next wait would pass it."""
     patience = Patience(tries=1000, total_seconds=1.2, first_wait_seconds=0.05, longest_wait_seconds=0.1)
-    begun = monotonic()
-    with scripted(lambda _: Reply(status=502)) as server, pytest.raises(ServerError, match="tried"):
-        ask(server.base_url, patience)
-    assert 0.7 <= monotonic() - begun <= 1.7
-    assert len(server.asked) > 5
+
+    def given_up_after() -> float:
+        begun = monotonic()
+        with scripted(lambda _: Reply(status=502)) as server, pytest.raises(ServerError, match="tried"):
+            ask(server.base_url, patience)
+        seconds = monotonic() - begun
+        assert seconds >= 0.7
+        return seconds if len(server.asked) > 5 else inf  # the machine was away for most of it
+
+    within(1.7, given_up_after)
+
+
+def test_a_wait_that_took_too_long_hides_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time is over after a wait the error before it is told, not that there was no time."""
+    clock = iter((0.0, 0.0, 0.5, 1.5))  # the beginning, the first try, the wait that it may, the second try
+    monkeypatch.setattr(retry, "monotonic", lambda: next(clock))
+    allowed = []
+
+    def fails(seconds: float) -> None:
+        allowed.append(seconds)
+        raise retry.Failed(ApiConnectionError("reset", method="GET", path="/v1/usage"), again=True)
+
+    patience = Patience(total_seconds=1.0, first_wait_seconds=0.01, longest_wait_seconds=0.02)
+    with pytest.raises(ApiConnectionError, match=r"reset$"):
+        retry.try_patiently(fails, patience)
+    assert allowed == [1.0]
 
 
 BOMB = """
@@ -221,6 +254,7 @@ except ApiError as error:
 """
 
 
+@pytest.mark.promise(11)
 @pytest.mark.fault(15)
 @pytest.mark.parametrize("kind", ["zeros", "rows", "told size", "head", "members"])
 def test_bombs(raw_server: Start, kind: str) -> None:
@@ -248,8 +282,10 @@ def test_bombs(raw_server: Start, kind: str) -> None:
                 connection.sendall(http(swollen, "Content-Encoding: gzip"))
 
     raw = raw_server(http(GOOD), pour)
+    patience = 5 if kind == "members" else 60  # only that one is waited for
     seconds = (
-        "client._patience = __import__('usagekit.api.retry').api.retry.Patience(tries=1, request_seconds=2)\n"
+        "from usagekit.api.retry import Patience\n"
+        f"client._patience = Patience(tries=1, request_seconds={patience})\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", BOMB.replace("query = ", seconds + "query = ", 1), raw.base_url],
@@ -260,7 +296,7 @@ def test_bombs(raw_server: Start, kind: str) -> None:
     )
     grown, _, error = done.stdout.partition(" ")
     assert int(grown) < 64 * 1024, done.stdout
-    words = {"told size": "larger than", "head": "not HTTP", "members": "within 2 s"}
+    words = {"told size": "larger than", "head": "not HTTP", "members": "within 5 s"}
     assert words.get(kind, "swells") in error
 
 
@@ -275,9 +311,9 @@ def test_honest_answers_may_swell(raw_server: Start) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "127.0.0.1 refuses the token: set HEADSPIN_API_TOKEN"),
+        (401, "{host} refuses the token: set HEADSPIN_API_TOKEN"),
         (403, "does not let this token ask that, or something on the way refuses a GET with a body"),
-        (404, "/v0/usage/events: 127.0.0.1 has no such route: check base_url"),
+        (404, "/v0/usage/events: {host} has no such route: check base_url"),
     ],
 )
 def test_refusals_say_what_to_do(status: int, words: str) -> None:
@@ -286,7 +322,7 @@ def test_refusals_say_what_to_do(status: int, words: str) -> None:
         with Client(base_url=server.base_url, token=TOKEN) as client, pytest.raises(ApiError) as caught:
             client.events(EventsQuery(start=date(2023, 3, 1), end=date(2023, 3, 2)))
         assert len(server.asked) == 1
-    assert words in str(caught.value)
+    assert words.format(host=server.base_url.removeprefix("http://")) in str(caught.value)
     assert isinstance(caught.value, AuthError) == (status != 404)
     assert TOKEN not in str(caught.value)
 
@@ -316,10 +352,16 @@ def dated(seconds: float, skew: float = 0.0) -> dict[str, str]:
 )
 def test_retry_after_is_never_early(headers: Callable[[], dict[str, str]], least: float, most: float) -> None:
     """Seconds and dates are waited for in full whatever the clocks say; nonsense and the past are our own wait."""
-    answers = iter([Reply(b"{}", 429, headers()), rows(ROW)])
-    with scripted(lambda _: next(answers)) as server:
-        assert ask(server.base_url, Patience(first_wait_seconds=0.01, longest_wait_seconds=0.1)) == [ROW]
-    assert least <= server.asked[1].at - server.asked[0].at < most
+
+    def waited() -> float:
+        answers = iter([Reply(b"{}", 429, headers()), rows(ROW)])
+        with scripted(lambda _: next(answers)) as server:
+            assert ask(server.base_url, Patience(first_wait_seconds=0.01, longest_wait_seconds=0.1)) == [ROW]
+        seconds = server.asked[1].at - server.asked[0].at
+        assert seconds >= least
+        return seconds
+
+    within(most, waited)
 
 
 @pytest.mark.fault(4)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +23,10 @@ from hypothesis import strategies as st
 from tests.paper.templates import write_snapshot, write_template
 from usagekit.engine.files import locked
 from usagekit.errors import QueryError, RenderError, StoreLocked
+from usagekit.report import workers
 from usagekit.report.batch import (
     Failure,
     Limits,
-    Rendered,
     Skipped,
     Unit,
     plan_month,
@@ -95,6 +96,7 @@ def check_slug(team: str) -> str:
     return slug
 
 
+@pytest.mark.promise(6)
 def test_awkward_names_get_distinct_safe_slugs() -> None:
     """Names that differ only in case, form, length or signs get different directories that are safe anywhere."""
     slugs = [check_slug(team) for team in AWKWARD]
@@ -103,6 +105,7 @@ def test_awkward_names_get_distinct_safe_slugs() -> None:
     assert team_slug("R&D / Café").startswith("r-d-cafe-")
 
 
+@pytest.mark.promise(6)
 @settings(max_examples=500)
 @given(st.lists(st.text(max_size=80) | st.sampled_from(AWKWARD), min_size=1, max_size=8, unique=True))
 def test_any_names_get_distinct_safe_slugs(teams: list[str]) -> None:
@@ -154,7 +157,6 @@ def test_dead_worker_costs_its_own_report_only(plan: Plan, tmp_path: Path) -> No
     assert [(o.unit.team, o.error_name) for o in summary.failed] == [("B", "WorkerLost")]
     assert "signal 9" in summary.failed[0].error
     assert {p.name for p in (tmp_path / "reports" / "2023-03").iterdir()} == {
-        "run.json",
         units[0].directory.name,
         units[2].directory.name,
     }
@@ -180,6 +182,28 @@ def test_worker_that_hangs_is_killed_at_the_deadline() -> None:
     assert found["hangs"] == Lost("took longer than 20 s")
 
 
+class _SlowToLoad:
+    """A function whose process needs longer to load it than an item may take."""
+
+    def __call__(self, item: str) -> str:
+        return item
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return _load_slowly, ()
+
+
+def _load_slowly() -> _SlowToLoad:
+    time.sleep(3)
+    return _SlowToLoad()
+
+
+def test_time_is_counted_from_when_a_worker_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting a process and its imports is not held against an item; one that never begins is lost all the same."""
+    assert list(work(_SlowToLoad(), ["a"], jobs=1, seconds=2.0)) == [("a", "a")]
+    monkeypatch.setattr(workers, "_BEGIN_SECONDS", 1.0)
+    assert list(work(_SlowToLoad(), ["a"], jobs=1, seconds=60)) == [("a", Lost("did not begin within 1 s"))]
+
+
 def test_second_batch_is_refused_by_name(plan: Plan, tmp_path: Path) -> None:
     """While one batch holds the reports, a second one is told who holds them and starts nothing."""
     units = plan("good", ["A"])
@@ -191,6 +215,20 @@ def test_second_batch_is_refused_by_name(plan: Plan, tmp_path: Path) -> None:
     assert not (tmp_path / "reports" / "2023-03").exists()
 
 
+def test_the_loser_waits_for_the_name_of_the_winner(tmp_path: Path) -> None:
+    """Whoever comes while the holder of a lock has yet to write its name learns it all the same."""
+    with (tmp_path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        timer = threading.Timer(0.7, lambda: file.write("pid 7 since then") and file.flush())
+        timer.start()
+        with (
+            pytest.raises(StoreLocked, match="in use by pid 7 since then"),
+            locked(tmp_path / ".lock", what="it", patience=0.2),
+        ):
+            pass
+        timer.join()
+
+
 def test_batch_that_is_stopped_ends_its_workers(plan: Plan, tmp_path: Path) -> None:
     """Closing the iterator in the middle ends every worker, frees the lock and leaves no work directory."""
     units = plan("sleeps_for_b", ["A", "B"])
@@ -199,7 +237,7 @@ def test_batch_that_is_stopped_ends_its_workers(plan: Plan, tmp_path: Path) -> N
     batch.close()
     assert active_children() == []
     month = tmp_path / "reports" / "2023-03"
-    assert {p.name for p in month.iterdir()} == {units[0].directory.name, "run.json"}
+    assert {p.name for p in month.iterdir()} == {units[0].directory.name}
     with locked(tmp_path / "reports" / ".lock", what="reports"):
         _until(lambda: not any(_kernels_in(month)), seconds=15)
 
@@ -256,7 +294,7 @@ def test_killed_batch_leaves_nothing_behind(plan: Plan, tmp_path: Path) -> None:
     (outcome,) = render_month(units, limits=Limits(cell_seconds=1))
     assert isinstance(outcome, Failure)
     assert outcome.error_name == "Timeout"
-    assert {p.name for p in month.iterdir()} == {units[0].directory.name, "run.json"}
+    assert {p.name for p in month.iterdir()} == {units[0].directory.name}
 
 
 def _kernels_in(month: Path) -> Iterator[int]:
@@ -275,20 +313,3 @@ def _until(condition: Callable[[], bool], *, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.1)
-
-
-def test_record_of_failures_is_plain_json(plan: Plan, tmp_path: Path) -> None:
-    """The record of a run can be read by anybody, and a damaged one is named, not taken for empty."""
-    units = plan("unmarked", ["<script>"])
-    (outcome,) = render_month(units)
-    assert not isinstance(outcome, Rendered)
-    path = tmp_path / "reports" / "2023-03" / "run.json"
-    record = json.loads(path.read_text())["failures"][units[0].directory.name]
-    assert (record["team"], record["error_name"], record["notebook"]) == (
-        "<script>",
-        "Incomplete",
-        "report.failed.ipynb",
-    )
-    path.write_text("[]")
-    with pytest.raises(RenderError, match=r"run\.json is damaged"):
-        read_failures(path.parent)

@@ -80,19 +80,6 @@ def test_terminal_text_is_cleaned_and_cut() -> None:
     assert len(pre.get_text()) < 101_000
 
 
-def test_pdf_is_accessible() -> None:
-    """The PDF is tagged, declares PDF/UA-1, its language, title, author and key words, and numbers its pages."""
-    reader = pdf(text("# Title\nHello"), code(marker(team="Payments", month="2023-03", language="de")))
-    root = reader.trailer["/Root"].get_object()
-    assert root["/Lang"] == "de"
-    assert root["/MarkInfo"]["/Marked"]
-    assert b"pdfuaid:part" in root["/Metadata"].get_object().get_data()
-    assert reader.metadata is not None
-    assert (reader.metadata.title, reader.metadata.author) == ("Title", "usagekit")
-    assert "Payments" in str(reader.metadata["/Keywords"])
-    assert "Page 1 of 1" in words(reader)
-
-
 def test_same_notebook_gives_the_same_bytes() -> None:
     """Two exports of one notebook are equal to the byte, and the date is that of the marker."""
     made = notebook(

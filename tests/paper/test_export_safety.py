@@ -53,6 +53,7 @@ def every_way(name: str) -> list[NotebookNode]:
     ]
 
 
+@pytest.mark.promise(3)
 @pytest.mark.parametrize("name", EVIL_NAMES)
 def test_page_shows_names_as_text(name: str) -> None:
     """A name with markup is read as itself in every output and makes no element of its own."""
@@ -63,6 +64,7 @@ def test_page_shows_names_as_text(name: str) -> None:
     assert not soup.find_all(["script", "img"])
 
 
+@pytest.mark.promise(5)
 @pytest.mark.parametrize("name", EVIL_NAMES)
 def test_pdf_shows_names_as_text(name: str) -> None:
     """A name with Typst code is printed as itself in every output; nothing is read or run."""
@@ -72,6 +74,7 @@ def test_pdf_shows_names_as_text(name: str) -> None:
     assert reader.metadata.title == name
 
 
+@pytest.mark.promise(3)
 @settings(max_examples=20, deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_can_be_exported(name: str) -> None:
@@ -85,6 +88,7 @@ def test_any_text_can_be_exported(name: str) -> None:
         assert export_pdf(made, name="file").startswith(b"%PDF")
 
 
+@pytest.mark.promise(3)
 def test_markup_in_markdown_is_text() -> None:
     """HTML, Typst code and dangerous links in Markdown keep their words and lose their power."""
     source = (
@@ -100,6 +104,7 @@ def test_markup_in_markdown_is_text() -> None:
     assert "root:" not in printed_words
 
 
+@pytest.mark.promise(4)
 def test_page_needs_and_runs_nothing() -> None:
     """The page forbids scripts and requests, holds its own style and images, and has a language and one title."""
     soup = page(
@@ -119,6 +124,7 @@ def test_page_needs_and_runs_nothing() -> None:
     assert "https://example.com/x.png" in soup.get_text()
 
 
+@pytest.mark.promise(4)
 def test_style_sheets_cannot_leave_their_table() -> None:
     """Colours of a Styler's cells are kept on these cells; its other rules, and addresses in them, are dropped."""
     styled = (
@@ -150,6 +156,7 @@ def test_grids_cover_every_place_once(rows: list[list[tuple[int, int]]]) -> None
     assert area == grid.width * len(rows)
 
 
+@pytest.mark.promise(11)
 @pytest.mark.parametrize(
     "content",
     [
@@ -170,6 +177,7 @@ def test_broken_image_is_stated(content: bytes) -> None:
         assert "still here" in shown_words
 
 
+@pytest.mark.promise(3)
 def test_svg_loses_scripts_and_addresses() -> None:
     """A foreign SVG is shown without its scripts, handlers and links to elsewhere."""
     svg = (
@@ -185,6 +193,7 @@ def test_svg_loses_scripts_and_addresses() -> None:
     assert "SVGWORDS" in words(pdf(code(shown({"image/svg+xml": svg}))))
 
 
+@pytest.mark.promise(5)
 @pytest.mark.parametrize("source", ["#unknown()", '#read("/etc/passwd")', '#image("/x.png", alt: "x")', "#["])
 def test_figure_that_fails_does_not_take_the_report_along(source: str) -> None:
     """Code that cannot be typeset, or that wants a file, becomes a note with a warning; the rest is printed."""

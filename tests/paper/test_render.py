@@ -58,6 +58,9 @@ def test_good_report_is_published_whole(tmp_path: Path) -> None:
     assert str(tmp_path) not in (unit.directory / "report.html").read_text()
 
 
+@pytest.mark.fault(35)
+@pytest.mark.fault(36)
+@pytest.mark.fault(40)
 @pytest.mark.parametrize(
     ("trait", "cell_index", "error_name", "words"),
     [
@@ -105,6 +108,7 @@ def test_good_report_survives_a_failed_one(tmp_path: Path) -> None:
     assert set(before) == {p.name for p in good.directory.iterdir()}
 
 
+@pytest.mark.promise(1)
 def test_kernel_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook that prints its environment finds neither our secrets nor anybody else's, in no file."""
     secrets = ("HEADSPIN_API_TOKEN", "USAGEKIT_SMTP_PASSWORD", "JUPYTER_TOKEN", "PYTHONKEYRING", "AWS_SECRET")
@@ -131,6 +135,8 @@ def test_kernel_works_in_a_directory_of_its_own(tmp_path: Path) -> None:
     assert Path.cwd() == here
 
 
+@pytest.mark.promise(11)
+@pytest.mark.fault(39)
 def test_flood_is_cut_with_a_mark(tmp_path: Path) -> None:
     """A cell that prints without end keeps its beginning and a mark at the cut; the report is still made."""
     unit = unit_of(tmp_path, "floods")
@@ -141,6 +147,27 @@ def test_flood_is_cut_with_a_mark(tmp_path: Path) -> None:
     assert len(printed) < 50_100
 
 
+def test_flood_by_an_error_is_cut_with_a_mark(tmp_path: Path) -> None:
+    """The message and the traceback of an exception are cut as what is printed is, and the failure is told."""
+    outcome = render_unit(unit_of(tmp_path, "floods_by_an_error"), limits=Limits(printed_characters=50_000))
+    assert isinstance(outcome, Failure)
+    assert (outcome.error_name, outcome.cell_index) == ("ValueError", 2)
+    assert outcome.error.startswith("xxx")
+    assert outcome.notebook_path
+    kept = outcome.notebook_path.read_text()
+    assert 50_000 < len(kept) < 60_000
+    assert "cut here: this cell printed too much" in kept
+
+
+def test_many_short_cells_meet_the_deadline_of_the_report(tmp_path: Path) -> None:
+    """A report whose every cell is quick ends all the same when its own time is over."""
+    outcome = render_unit(unit_of(tmp_path, "takes_its_time"), limits=Limits(report_seconds=3))
+    assert isinstance(outcome, Failure), outcome
+    assert (outcome.error_name, outcome.error) == ("Timeout", "the report took longer than 3 s")
+    assert outcome.cell_index in range(8)
+
+
+@pytest.mark.fault(38)
 def test_kernel_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that dies at once is tried twice, then the failure says that no kernel started."""
     tries = tmp_path / "tries"
@@ -157,7 +184,7 @@ def test_kernel_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("what", ["HTML", "PDF"])
 def test_page_about_somebody_else_is_refused(tmp_path: Path, what: str) -> None:
-    """A page or a PDF that does not name the team or the month is found by reading it back."""
+    """A page or a PDF about another team or month, or that does not show them, is found by reading it back."""
     unit = unit_of(tmp_path, "good", "Büro  7")
     facts = {"team": unit.team, "month": unit.month, "title": f"{unit.team} – March 2023"}
 
@@ -168,14 +195,30 @@ def test_page_about_somebody_else_is_refused(tmp_path: Path, what: str) -> None:
 
     right = pages()
     check_pages(unit, *right)
-    for changes, missing in (
-        ({"team": "Other", "title": "Other – March 2023"}, "team"),
-        ({"month": "2023-02", "title": f"{unit.team} – February 2023"}, "month"),
+    is_about = {"HTML": "the HTML is about the ", "PDF": "the PDF is about 'usage report"}[what]
+    for changes, words in (
+        ({"team": "Other", "title": "Other – March 2023"}, is_about),
+        ({"team": "Büro  7b", "title": "Büro  7b – March 2023"}, is_about),
+        ({"team": "Büro 7"}, is_about),
+        ({"team": "", "title": "The lab – March 2023"}, is_about),
+        ({"month": "2023-02", "title": f"{unit.team} – February 2023"}, is_about),
     ):
         wrong = pages(**changes)
         mixed = (wrong[0], right[1]) if what == "HTML" else (right[0], wrong[1])
-        with pytest.raises(RenderError, match=f"the {what} does not name the {missing}"):
+        with pytest.raises(RenderError, match=words):
             check_pages(unit, *mixed)
+
+
+@pytest.mark.parametrize("what", ["team", "month"])
+def test_page_that_does_not_show_what_it_is_about_is_refused(tmp_path: Path, what: str) -> None:
+    """The right names in a page's properties alone are not enough: who reads it must see them."""
+    unit = unit_of(tmp_path, "good")
+    assert isinstance(render_unit(unit), Rendered)
+    html, pdf = (unit.directory / "report.html").read_text(), (unit.directory / "report.pdf").read_bytes()
+    name = {"team": "Payments", "month": "March 2023"}[what]
+    head, body = html.split("<title>", 1)
+    with pytest.raises(RenderError, match=f"the HTML does not name the {what} in its title"):
+        check_pages(unit, f"{head}<title>{body.replace(name, 'Nobody')}", pdf)
 
 
 def test_full_disk_costs_only_the_new_report(tmp_path: Path) -> None:
@@ -214,6 +257,7 @@ def test_directory_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
     assert outcome.notebook_path is None
 
 
+@pytest.mark.promise(6)
 def test_directory_that_points_elsewhere_is_refused(tmp_path: Path) -> None:
     """A symbolic link in place of a report's directory does not lead the report out of the folder."""
     unit = unit_of(tmp_path, "good")

@@ -10,21 +10,31 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from usagekit.analysis.wording import hours_text
 from usagekit.engine.store import open_store
 from usagekit.fetch import fetch_snapshot
 from usagekit.lab import Lab
 from usagekit.report.batch import Rendered, plan_month, render_month
+from usagekit.report.starter import check_template
 from usagekit.sample_lab import demo_lab, write_sample
 from usagekit.sources import StoreSource
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-TEMPLATES = ["team_month"]
+TEMPLATES = {"team_month": {"team", "month", "snapshot"}, "lab_month": {"month", "snapshot"}}
 
-MATRIX = {
-    "2023-03": ["Payments", "Default", "NA", "R&D / Café", "チーム"],  # a DST month: 743 hours in Berlin
-    "2022-10": ["Payments"],  # 745 hours, second month of the current era
-    "2022-02": ["TV Apps"],  # legacy era, hardly a month before it
+MATRIX: dict[str, list[str | None]] = {  # None is the lab
+    "2023-03": [
+        None,
+        "Payments",
+        "Default",
+        "NA",
+        "R&D / Café",
+        "チーム",
+    ],  # a DST month: 743 hours in Berlin
+    "2022-10": [None, "Payments"],  # 745 hours, second month of the current era
+    "2022-02": [None, "TV Apps"],  # legacy era, hardly a month before it
 }
+Made = tuple[str, dict[str | None, Path], Lab]
 
 
 @pytest.fixture(scope="module")
@@ -35,59 +45,58 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 @pytest.fixture(scope="module", params=MATRIX)
-def rendered(
-    request: pytest.FixtureRequest, sample: Lab, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[str, Path], Lab]:
+def rendered(request: pytest.FixtureRequest, sample: Lab, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The reports of one month of the matrix: month, directory by team, and the lab they tell of."""
     month, folder = request.param, tmp_path_factory.mktemp("reports")
     fetch_snapshot(sample, month, folder / "snapshot")
     units = [
         unit
-        for template in TEMPLATES
+        for team in MATRIX[month]
         for unit in plan_month(
             month,
-            MATRIX[month],
+            [team],
             snapshot=folder / "snapshot",
             reports=folder,
-            template=NOTEBOOKS / f"{template}.ipynb",
+            template=NOTEBOOKS / f"{'lab' if team is None else 'team'}_month.ipynb",
         )
     ]
     outcomes = list(render_month(units, jobs=2))
     assert [str(o) for o in outcomes if not isinstance(o, Rendered)] == []
-    return month, {str(o.unit.team): o.unit.directory for o in outcomes}, sample
+    return month, {o.unit.team: o.unit.directory for o in outcomes}, sample
 
 
 def pages(directory: Path) -> list[str]:
     return [page.extract_text() for page in PdfReader(directory / "report.pdf").pages]
 
 
-def test_reports_say_their_numbers(rendered: tuple[str, dict[str, Path], Lab]) -> None:
-    """HTML and PDF carry the team and the hours that the store gives for it."""
+def test_reports_say_their_numbers(rendered: Made) -> None:
+    """HTML and PDF carry the team, or the lab, and the hours that the store gives for it."""
     month, directories, lab = rendered
     for team, directory in directories.items():
-        hours = lab.usage(month, by="team", team=team, display_all=True).df["total_time_hours"].sum()
+        asked = lab.usage(month) if team is None else lab.usage(month, by="team", team=team, display_all=True)
+        hours = asked.df["total_time_hours"].sum()
         facts = json.loads((directory / "manifest.json").read_text("utf-8"))["facts"]
         assert facts["team"] == team
         assert facts["total_hours"] == pytest.approx(hours, rel=1e-12)
         html = (directory / "report.html").read_text("utf-8")
         assert "Content-Security-Policy" in html
         assert not re.search(r"<script|src=[\"']?http|url\(http|@import", html)
-        shown = "0" if hours == 0 else f"{hours:.0f}" if hours >= 100 else f"{hours:.1f}"
-        first = pages(directory)[0]
-        assert shown in first, f"{team}: {shown} is not on page one"
-        assert "".join(team.split()) in "".join(first.split())
+        shown = hours_text(hours)
+        first = "".join(pages(directory)[0].split())
+        assert "".join(shown.split()) in first, f"{team}: {shown} is not on page one"
+        assert "".join((team or lab.name).split()) in first
 
 
-def test_reports_are_two_pages_and_tagged(rendered: tuple[str, dict[str, Path], Lab]) -> None:
-    """A team's report has at most two pages, tags, language, title, bookmarks and page numbers."""
+def test_reports_are_short_and_tagged(rendered: Made) -> None:
+    """A team's report has at most two pages, the lab's four; with tags, language, title, bookmarks and page numbers."""
     for team, directory in rendered[1].items():
         reader = PdfReader(directory / "report.pdf")
         catalog = reader.trailer["/Root"]
-        assert len(reader.pages) <= 2
+        assert len(reader.pages) <= (4 if team is None else 2)
         assert catalog["/MarkInfo"]["/Marked"]
         assert catalog["/Lang"]
         assert reader.metadata is not None
-        assert team in str(reader.metadata.title)
+        assert (team or rendered[2].name) in str(reader.metadata.title)
         assert reader.outline
         for number, text in enumerate(pages(directory), start=1):
             assert f"Page {number} of {len(reader.pages)}" in text
@@ -95,7 +104,7 @@ def test_reports_are_two_pages_and_tagged(rendered: tuple[str, dict[str, Path], 
         assert (directory / "report.html").stat().st_size < 1_000_000
 
 
-def test_hours_of_the_month(rendered: tuple[str, dict[str, Path], Lab]) -> None:
+def test_hours_of_the_month(rendered: Made) -> None:
     """The report counts the month's hours on the clock of the lab's zone."""
     month, directories, _ = rendered
     hours = {"2023-03": 743, "2022-10": 745, "2022-02": 672}[month]
@@ -118,14 +127,20 @@ def test_notebooks_keep_the_contract(path: Path) -> None:
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_templates_open_without_papermill(template: str) -> None:
+@pytest.mark.parametrize(("template", "parameters"), TEMPLATES.items())
+def test_templates_open_without_papermill(template: str, parameters: set[str]) -> None:
     """A template's first code cell holds its parameters, with defaults that the sample answers."""
     cells = json.loads((NOTEBOOKS / f"{template}.ipynb").read_text("utf-8"))["cells"]
     first = next(cell for cell in cells if cell["cell_type"] == "code")
     assert first["metadata"]["tags"] == ["parameters"]
     names: dict[str, str] = {}
     exec("".join(first["source"]), names)
-    assert {"team", "month", "snapshot"} <= names.keys()
+    assert parameters <= names.keys()
     assert names["snapshot"] == "demo"
-    assert names["team"] in demo_lab().teams.names
+    assert names.get("team", "Payments") in demo_lab().teams.names
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_our_templates_pass_the_check_of_templates(template: str) -> None:
+    """What is asked of everybody's templates holds for ours."""
+    assert [str(complaint) for complaint in check_template(NOTEBOOKS / f"{template}.ipynb")] == []

@@ -156,6 +156,7 @@ def test_bad_questions(served: Served, target: str, status: int, word: str) -> N
     assert is_error(answer, status, word), answer.text
 
 
+@pytest.mark.promise(11)
 def test_too_long_a_question(served: Served) -> None:
     """A query string beyond 64 KiB is a 414 in JSON, not a parser's complaint."""
     connection = HTTPConnection(served.base_url.removeprefix("http://"), timeout=30)
@@ -193,6 +194,7 @@ def test_bad_bodies(served: Served, body: bytes, status: int, word: str) -> None
     assert is_error(answer, status, word), answer.text
 
 
+@pytest.mark.promise(12)
 @pytest.mark.parametrize(
     "header",
     [
@@ -213,12 +215,14 @@ def test_without_the_token(served: Served, target: str, header: str) -> None:
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.promise(12)
 def test_two_tokens_are_none(served: Served) -> None:
     """A request with two Authorization headers is refused even if one of them is right."""
     twice = [("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {TOKEN}")]
     assert get(served, f"/v1/usage?{MARCH}", headers=twice).status_code == 401
 
 
+@pytest.mark.promise(12)
 def test_only_get(served: Served) -> None:
     """Another method is a 405 in JSON that says what is allowed."""
     answer = httpx.post(f"{served.base_url}/v1/usage?{MARCH}", headers=AUTH)
@@ -226,6 +230,7 @@ def test_only_get(served: Served) -> None:
     assert "GET" in answer.headers["allow"]
 
 
+@pytest.mark.promise(12)
 def test_failure_shows_no_traceback(small_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault inside is a 500 in JSON that tells nothing of the machine."""
 
@@ -239,6 +244,7 @@ def test_failure_shows_no_traceback(small_store: Path, monkeypatch: pytest.Monke
     assert "secret" not in answer.text
 
 
+@pytest.mark.promise(12)
 def test_needs_a_token(small_store: Path) -> None:
     """A server without a token does not start."""
     with pytest.raises(SettingsError, match="token"):

@@ -13,6 +13,7 @@ import httpx
 import polars as pl
 import pytest
 
+from tests.clock import within
 from tests.conftest import session
 from tests.faults.fire import AUTH, GOOD, MARCH, Fire, on_fire, request
 from tests.strategies import tables
@@ -40,7 +41,7 @@ class Engine:
 
     def __call__(self, *asked: Any) -> pl.DataFrame:
         self.calls += 1
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         return self._usage(*asked) if self.frame is None else self.frame
 
 
@@ -53,7 +54,7 @@ def ask(fire: Fire, target: str, **headers: str) -> httpx.Response:
     return httpx.get(fire.base_url + target, headers=AUTH | headers, timeout=30)
 
 
-def eventually(true: Any, seconds: float = 10) -> bool:
+def eventually(true: Any, seconds: float = 30) -> bool:
     """Whether a condition becomes true in time."""
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
@@ -171,12 +172,16 @@ def test_computations_queue_and_then_are_refused(tmp_path: Path, engine: Engine)
     with on_fire(tmp_path, running=2, waiting=2) as fire, ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(ask, fire, f"{GOOD}&timezone={zone}") for zone in zones]
         assert eventually(lambda: fire.app.state.work._places._value == 0)
-        start = time.monotonic()
-        refused = ask(fire, f"{GOOD}&timezone=Asia/Kolkata")
-        assert time.monotonic() - start < 2
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert "waiting" in refused.json()["detail"]
-        assert engine.calls == 2
+
+        def refused_after() -> float:
+            start = time.monotonic()
+            refused = ask(fire, f"{GOOD}&timezone=Asia/Kolkata")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert "waiting" in refused.json()["detail"]
+            return time.monotonic() - start
+
+        within(2, refused_after)
+        assert eventually(lambda: engine.calls == 2)
         engine.go.set()
         assert [w.result().status_code for w in waiting] == [200] * 4
 
@@ -184,16 +189,22 @@ def test_computations_queue_and_then_are_refused(tmp_path: Path, engine: Engine)
 @pytest.mark.fault(66)
 def test_a_long_computation_is_a_503_in_time(tmp_path: Path, engine: Engine) -> None:
     """An answer that takes too long is a 503 with Retry-After; the next question is served once it is over."""
-    engine.go.clear()
-    with on_fire(tmp_path, answer_seconds=0.3, running=1, waiting=0) as fire:
-        start = time.monotonic()
-        late = ask(fire, GOOD)
-        assert (late.status_code, late.headers["retry-after"]) == (503, "5")
-        assert "0.3 seconds" in late.json()["detail"]
-        assert 0.3 <= time.monotonic() - start < 3
-        assert ask(fire, GOOD).headers["retry-after"] == "1"  # the thread is still at it
-        engine.go.set()
-        assert eventually(lambda: ask(fire, GOOD).status_code == 200)
+
+    def refused_after() -> float:
+        engine.go.clear()
+        with on_fire(tmp_path, answer_seconds=0.3, running=1, waiting=0) as fire:
+            start = time.monotonic()
+            late = ask(fire, GOOD)
+            seconds = time.monotonic() - start
+            assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+            assert "0.3 seconds" in late.json()["detail"]
+            assert ask(fire, GOOD).headers["retry-after"] == "1"  # the thread is still at it
+            engine.go.set()
+            assert eventually(lambda: ask(fire, GOOD).status_code == 200)
+        assert seconds >= 0.3
+        return seconds
+
+    within(3, refused_after)
 
 
 @pytest.mark.fault(66)

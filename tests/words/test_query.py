@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usagekit import errors, query, values, vocabulary
+from usagekit import vocabulary
 from usagekit.errors import QueryError
 from usagekit.query import EventsQuery, UsageQuery, split_format
 from usagekit.values import FIRST_DATE, LAST_DATE, check_timezone
@@ -313,10 +312,3 @@ def test_format_is_not_part_of_the_question() -> None:
         with pytest.raises(QueryError) as refusal:
             split_format(pairs)
         assert refusal.value.parameter == "format"
-
-
-def test_examples_in_the_docstrings_hold() -> None:
-    """Every example in a docstring of the words gives what it shows."""
-    results = [doctest.testmod(module) for module in (errors, query, values, vocabulary)]
-    assert sum(result.attempted for result in results) >= 4
-    assert [result.failed for result in results] == [0, 0, 0, 0]

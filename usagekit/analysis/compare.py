@@ -82,6 +82,13 @@ def compared(
     The frame with three columns more a metric and base. No row is no session: a member with usage in only one of the
     two has zeros in the other. The share is NaN after zero, and after less than 10 sessions or 5 h. Where bins
     do not compare all three are missing. Hours and shares are float64, counts Int64.
+
+    >>> usage = pd.DataFrame({"datetime": [pd.Timestamp("2023-03-01")], "team": ["a"], "total_time_hours": [402.5]})
+    >>> base = pd.DataFrame({"datetime": [pd.Timestamp("2023-02-01")], "team": ["a"], "total_time_hours": [350.0]})
+    >>> columns = ["total_time_hours"]
+    >>> shown = compared(usage, {"previous": base}, keys=["team"], columns=columns, bin_size="month")
+    >>> shown[["total_time_hours_change", "total_time_hours_change_share"]].values.tolist()
+    [[52.5, 0.15]]
     """
     zone = getattr(usage["datetime"].dtype, "tz", None)
     place = ["datetime", "_fold", *keys]

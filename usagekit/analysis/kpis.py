@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from math import isnan
 
 import pandas as pd
 
-from usagekit.analysis.months import business_days_in, shift_month, trailing_months
-from usagekit.analysis.wording import count_text, hours_text, minutes_text, percent_text, signed, value_text
-from usagekit.errors import SchemaError
-from usagekit.period import BusinessHours
+from usagekit.analysis.history import Values, by_month, comparable_history
+from usagekit.analysis.months import business_days
+from usagekit.analysis.wording import (
+    compared_texts,
+    count_text,
+    hours_text,
+    minutes_text,
+    signed,
+    value_text,
+)
+from usagekit.period import BusinessHours, Period, parse_month, shift_month
 from usagekit.vocabulary import CURRENT_ERA_START
-
-Values = list[float | None]
 
 NO_COMPARISON = "n/a (no comparable data)"
 MIN_BASE_HOURS = 5
 MIN_BASE_SESSIONS = 10
+NOT_KNOWN = "not recorded or not fetched"
 MEAN_TOLERANCE = 0.01
 DEFAULT_HOURS = BusinessHours()
 
@@ -33,8 +38,8 @@ class Kpi:
 
     ``unit`` is ``h``, ``min``, ``share`` (0 to 1) or ``""`` for counts. ``history`` ends with ``value``;
     ``None`` is a missing value, and ``reason`` says why this month's is. ``change`` is written out:
-    ``+30%``, ``+12 h``, ``+3 pp``, ``new``, ``unchanged`` or why there is none;
-    empty when the value is missing.
+    ``+30%``, ``+12 h``, ``−0.4 pp``, ``new``, ``almost unchanged``, ``unchanged`` or why there is none;
+    empty when the value is missing. ``year_change`` says the same against the same month of last year.
     """
 
     key: str
@@ -44,6 +49,7 @@ class Kpi:
     change: str
     reason: str = ""
     note: str = ""
+    year_change: str = ""
 
     @property
     def value(self) -> float | None:
@@ -54,9 +60,18 @@ class Kpi:
         return self.history[-2]
 
     @property
+    def year_ago(self) -> float | None:
+        return self.history[-13] if len(self.history) >= 13 else None
+
+    @property
     def text(self) -> str:
-        """The value as readers read it, ``n/a`` when missing."""
-        return "n/a" if self.value is None else value_text(self.value, self.unit)
+        """The value as readers read it, – when missing."""
+        return compared_texts(self.value, self.previous, self.unit)[0]
+
+    @property
+    def previous_text(self) -> str:
+        """The value of the month before, with as many decimals as ``text``."""
+        return compared_texts(self.value, self.previous, self.unit)[1]
 
 
 def kpis(
@@ -66,6 +81,7 @@ def kpis(
     month: str,
     business: BusinessHours = DEFAULT_HOURS,
     era_start: date = CURRENT_ERA_START,
+    partial: tuple[Period, Period] | None = None,
 ) -> tuple[Kpi, ...]:
     """Device hours, active users, sessions, mean session and automation share of a month.
 
@@ -84,106 +100,161 @@ def kpis(
         the lab's business hours, for hours per business day.
     era_start
         months on the other side of this date are not comparable and count as missing.
+    partial
+        for a running month what :func:`usagekit.analysis.months.partial_days` says: the rows of the last two
+        months then hold the same number of days each, and neither a year nor the whole months before compare.
 
     Notes
     -----
     mean session = 60 * hours / sessions (min), never a mean of means; automation share =
     automated hours / hours; change = (x - x0) / x0, in percentage points for the share. After
-    x0 = 0 it is "new"; where x0 rests on fewer than 10 sessions or 5 h it is absolute.
+    x0 = 0 it is "new"; where x0 rests on fewer than 10 sessions or 5 h it is absolute. A year ago is never
+    compared when that month was not recorded or lies before ``era_start``.
 
     Raises
     ------
     SchemaError : a frame has no ``datetime`` or several rows for one month.
+
+    >>> usage = pd.DataFrame({"datetime": pd.to_datetime(["2023-02-01", "2023-03-01"]), "total_time_hours": [310.0, 402.5],
+    ...                       "session_count": [930, 1150], "user_count": [36, 37]})
+    >>> automated = usage[["datetime"]].assign(total_time_hours=[93.0, 161.0])
+    >>> [(k.text.replace("\u00a0", " ").replace("\u202f", " "), k.change) for k in kpis(usage, automated, month="2023-03")]
+    [('402 h', '+30%'), ('37', '+3%'), ('1 150', '+24%'), ('21 min', '+5%'), ('40%', '+10 pp')]
     """
-    names = trailing_months(month)
-    current_era = [name >= f"{era_start:%Y-%m}" for name in names]
-
-    def series(frame: pd.DataFrame | None, column: str) -> Values:
-        values = _by_month(frame, column, names)
-        return [v if era == current_era[-1] else None for v, era in zip(values, current_era, strict=True)]
-
-    hours, sessions = series(usage, "total_time_hours"), series(usage, "session_count")
+    hours, sessions, counts = (
+        comparable_history(usage, column, month=month, era_start=era_start)
+        for column in ("total_time_hours", "session_count", "user_count")
+    )
+    by_automation = comparable_history(automated, "total_time_hours", month=month, era_start=era_start)
+    hours, sessions, counts, by_automation = (
+        compared(values, partial) for values in (hours, sessions, counts, by_automation)
+    )
     # Sessions without any user are sessions whose users were not recorded, not sessions of nobody.
-    users = [None if u == 0 and s else u for u, s in zip(series(usage, "user_count"), sessions, strict=True)]
+    users = [None if u == 0 and s else u for u, s in zip(counts, sessions, strict=True)]
     means = [_ratio(h, s, 60) for h, s in zip(hours, sessions, strict=True)]
-    shares = [_ratio(a, h) for a, h in zip(series(automated, "total_time_hours"), hours, strict=True)]
-    bases = ((hours[-2], MIN_BASE_HOURS), (sessions[-2], MIN_BASE_SESSIONS))
-    small = any(base is not None and base < least for base, least in bases)
+    shares = [_ratio(a, h) for a, h in zip(by_automation, hours, strict=True)]
+    spans = partial or tuple(parse_month(shift_month(month, by)) for by in (-1, 0))
+    small = small_bases(hours, sessions)
     rows = (
-        ("hours", "Device hours", "h", hours, _per_business_day(hours, month, business, small=small)),
+        ("hours", "Device hours", "h", hours, _per_business_day(hours, spans, business, small=small[0])),
         ("users", "Active users", "", users, ""),
         ("sessions", "Sessions", "", sessions, ""),
         ("mean_session", "Mean session", "min", means, _mean_note(means[-1], usage, month)),
         ("automation", "Automation share", "share", shares, ""),
     )
     idle = sessions[-1] == 0 or hours[-1] == 0
+    year = partial is None and shift_month(month, -12) >= f"{era_start:%Y-%m}"
     return tuple(
-        Kpi(
-            key,
-            label,
-            unit,
-            tuple(v),
-            _change(v[-1], v[-2], unit, small=small),
-            "" if v[-1] is not None else _reason(unit, idle),
-            note,
+        make_kpi(
+            (key, label, unit),
+            values,
+            small=small,
+            year=year,
+            reason="no sessions" if idle and unit in ("min", "share") else NOT_KNOWN,
+            note=note,
         )
-        for key, label, unit, v, note in rows
+        for key, label, unit, values, note in rows
     )
 
 
-def _by_month(frame: pd.DataFrame | None, column: str, months: list[str]) -> Values:
-    if frame is None or (column not in frame and len(frame)):
-        return [None] * len(months)
-    if "datetime" not in frame:
-        raise SchemaError("the frame has no column 'datetime'", missing=["datetime"])
-    if not len(frame):
-        return [0.0] * len(months)
-    index = pd.to_datetime(frame["datetime"]).dt.strftime("%Y-%m")
-    if index.duplicated().any():
-        raise SchemaError("more than one row a month: narrow the frame to one team")
-    found = dict(zip(index, frame[column].astype(float), strict=True))
-    values = [found.get(month, 0.0) for month in months]
-    return [None if isnan(v) else v for v in values]
+def compared(values: Values, partial: tuple[Period, Period] | None) -> Values:
+    """What compares: of a running month only its days and those of the month before, not the whole ones."""
+    return values if partial is None else [*[None] * (len(values) - 2), *values[-2:]]
+
+
+def make_kpi(
+    name: tuple[str, str, str],
+    values: Values,
+    *,
+    small: tuple[bool, bool] = (False, False),
+    year: bool = True,
+    reason: str = NOT_KNOWN,
+    note: str = "",
+) -> Kpi:
+    """A figure from its 13 months.
+
+    Parameters
+    ----------
+    name
+        key, label and unit as :class:`Kpi` has them.
+    values
+        one a month, oldest first; None where there is none that compares.
+    small
+        whether the month before and the same month of last year rest on too little for a relative change.
+    year
+        whether last year compares at all.
+    reason
+        why this month has no value, if it has none.
+    note
+        what a reader must know beside the number.
+
+    >>> make_kpi(("devices", "Devices used", ""), [12, *[None] * 10, 8, 10]).change
+    '+25%'
+    """
+    key, label, unit = name
+    value, before, ago = values[-1], values[-2], values[-13] if year else None
+    change, year_change = (
+        change_text(value, base, unit, small=little)
+        for base, little in zip((before, ago), small, strict=True)
+    )
+    return Kpi(
+        key, label, unit, tuple(values), change, "" if value is not None else reason, note, year_change
+    )
+
+
+def small_bases(hours: Values, sessions: Values) -> tuple[bool, bool]:
+    """Whether the month before and the same month of last year had under 5 h or under 10 sessions."""
+    before, year = (
+        any(
+            v is not None and v < least
+            for v, least in ((hours[at], MIN_BASE_HOURS), (sessions[at], MIN_BASE_SESSIONS))
+        )
+        for at in (-2, -13)
+    )
+    return before, year
+
+
+def change_text(value: float | None, base: float | None, unit: str, *, small: bool = False) -> str:
+    """A change in words: relative, absolute on a ``small`` base, in points for a share.
+
+    >>> [change_text(v, 310.0, "h") for v in (402.5, 309.1, 310.0, None)], change_text(4.0, 0.0, "h")
+    (['+30%', '−0.3%', 'unchanged', ''], 'new')
+    """
+    if value is None:
+        return ""
+    if base is None:
+        return NO_COMPARISON
+    delta = value - base
+    if delta == 0:
+        return "unchanged"
+    points = unit == "share"
+    if not points and (small or base == 0):
+        return signed(value_text(abs(delta), unit), delta) if base else "new"
+    percent = 100 * abs(delta) / (1 if points else base)
+    if percent < 0.05:
+        return "almost unchanged"
+    amount = f"{percent:.1f}" if round(percent, 1) < 1 else count_text(percent)
+    return signed(f"{amount} pp" if points else f"{amount}%", delta)
 
 
 def _ratio(top: float | None, bottom: float | None, scale: float = 1) -> float | None:
     return scale * top / bottom if top is not None and bottom else None
 
 
-def _reason(unit: str, idle: bool) -> str:
-    return "no sessions" if idle and unit in ("min", "share") else "not recorded or not fetched"
-
-
-def _change(value: float | None, previous: float | None, unit: str, *, small: bool) -> str:
-    if value is None:
-        return ""
-    if previous is None:
-        return NO_COMPARISON
-    delta = value - previous
-    if delta == 0:
-        return "unchanged"
-    if unit == "share":
-        return signed(f"{percent_text(abs(delta))[:-1]} pp", delta)
-    if previous == 0:
-        return "new"
-    ratio = abs(delta) / previous
-    relative = f"{count_text(100 * ratio)}%" if ratio >= 0.005 else "<1%"
-    return signed(value_text(abs(delta), unit) if small else relative, delta)
-
-
-def _per_business_day(hours: Values, month: str, business: BusinessHours, *, small: bool) -> str:
-    value, previous = hours[-1], hours[-2]
-    days, days_before = (business_days_in(shift_month(month, by), business) for by in (0, -1))
+def _per_business_day(
+    hours: Values, spans: tuple[Period, ...], business: BusinessHours, *, small: bool
+) -> str:
+    (previous, value), (days_before, days) = hours[-2:], [business_days(span, business) for span in spans]
     if not value or not days:
         return ""
     rate = value / days
     base = previous / days_before if previous and days_before else None
-    change = "" if small or not base else f" ({_change(rate, base, 'h', small=False)})"
+    change = "" if small or not base else f" ({change_text(rate, base, 'h')})"
     return f"{hours_text(rate)} per business day{change}"
 
 
 def _mean_note(mean: float | None, usage: pd.DataFrame | None, month: str) -> str:
-    told = _by_month(usage, "avg_session_minutes", [month])[-1]
+    told = by_month(usage, "avg_session_minutes", [month])[-1]
     if mean is None or not told or abs(mean - told) <= MEAN_TOLERANCE * told:
         return ""
     return f"the API's own mean: {minutes_text(told)}"

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
-from usagekit.period import BusinessHours, month_of, parse_month
-
-
-def shift_month(month: str, by: int) -> str:
-    """The month ``by`` months later (earlier when negative). Raises QueryError unless ``YYYY-MM``.
-
-    >>> shift_month("2023-01", -1)
-    '2022-12'
-    """
-    return f"{month_of(parse_month(month).start, shift=by).start:%Y-%m}"
-
-
-def trailing_months(month: str, *, count: int = 13) -> list[str]:
-    """The ``count`` months that end with ``month``, oldest first.
-
-    >>> trailing_months("2023-03", count=3)
-    ['2023-01', '2023-02', '2023-03']
-    """
-    return [shift_month(month, -back) for back in range(count - 1, -1, -1)]
-
-
-def month_name(month: str) -> str:
-    """The month as a reader writes it.
-
-    >>> month_name("2023-03")
-    'March 2023'
-    """
-    return f"{parse_month(month).start:%B %Y}"
+from usagekit.engine.bins import day_start
+from usagekit.errors import QueryError
+from usagekit.period import BusinessHours, Period, days_name, month_name, month_of, parse_month, shift_month
 
 
 def month_days(month: str) -> pd.DatetimeIndex:
@@ -56,6 +31,20 @@ def month_bounds(month: str, timezone: str) -> tuple[pd.Timestamp, pd.Timestamp]
     return first, last
 
 
+def utc_days(days: Period, timezone: str) -> Period:
+    """The UTC dates on which the days of a zone lie: the API dates single events in UTC.
+
+    >>> from datetime import date
+    >>> str(utc_days(Period(date(2023, 1, 1), date(2023, 3, 31)), "America/Los_Angeles"))
+    '2023-01-01 to 2023-04-01'
+    """
+    zone, after = ZoneInfo(timezone), days.end + timedelta(days=1)
+    first, last = (
+        datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) for day in (days.start, after)
+    )
+    return Period(first.date(), (last - timedelta(microseconds=1)).date())
+
+
 def hours_in_month(month: str, timezone: str) -> float:
     """Elapsed hours (h) of a month, by instants.
 
@@ -66,20 +55,85 @@ def hours_in_month(month: str, timezone: str) -> float:
     return (last - first) / pd.Timedelta(hours=1)
 
 
+def hours_in_days(days: Period, timezone: str) -> float:
+    """Elapsed hours (h) of some days, by instants.
+
+    >>> from datetime import date
+    >>> hours_in_days(Period(date(2026, 10, 24), date(2026, 10, 25)), "Europe/Berlin")
+    49.0
+    """
+    first, last = days_bounds(days, timezone)
+    return (last - first) / pd.Timedelta(hours=1)
+
+
+def days_bounds(days: Period, timezone: str) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First instant of the days and of the day after them in an IANA zone, both in UTC."""
+    zone = ZoneInfo(timezone)
+    first, last = (
+        pd.Timestamp(day_start(day, zone), unit="s", tz="UTC")
+        for day in (days.start, days.end + timedelta(days=1))
+    )
+    return first, last
+
+
 def business_days_in(month: str, business: BusinessHours) -> int:
     """Number of days on which a lab is open: its weekdays without its holidays.
 
     >>> business_days_in("2026-10", BusinessHours())
     22
     """
-    days = month_days(month)
+    return business_days(parse_month(month), business)
+
+
+def business_days(period: Period, business: BusinessHours) -> int:
+    """The same for any dates."""
+    days = pd.date_range(period.start, period.end, freq="D")
     return int(
         (days.day_of_week.isin(business.weekdays) & ~days.isin(pd.to_datetime(business.holidays))).sum()
     )
 
 
-def weekday_hours(month: str, timezone: str) -> pd.DataFrame:
+def partial_days(month: str, as_of: datetime, timezone: str) -> tuple[Period, Period] | None:
+    """The whole days of a running month that are over, and as many days of the month before.
+
+    None if all of the month was over at the instant ``as_of``. A shorter month before is taken whole.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 10, 15, 9, 30, tzinfo=UTC)
+    >>> before, days = partial_days("2026-10", now, "Europe/Berlin")
+    >>> str(before), str(days), partial_days("2026-09", now, "Europe/Berlin")
+    ('2026-09-01 to 2026-09-14', '2026-10-01 to 2026-10-14', None)
+
+    Raises
+    ------
+    QueryError : not one day of the month was over.
+    """
+    whole, before = parse_month(month), parse_month(shift_month(month, -1))
+    last = as_of.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
+    if last >= whole.end:
+        return None
+    if last < whole.start:
+        raise QueryError(f"not one day of {month_name(month)} is over in {timezone}", parameter="month")
+    same = Period(before.start, min(before.start + (last - whole.start), before.end))
+    return same, Period(whole.start, last)
+
+
+def period_title(month: str, as_of: datetime, timezone: str) -> str:
+    """What a report is headed: the month, or the days of a running one.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 10, 15, 9, 30, tzinfo=UTC)
+    >>> [period_title(month, now, "Europe/Berlin") for month in ("2026-09", "2026-10")]
+    ['September 2026', '1–14 Oct (partial)']
+    """
+    partial = partial_days(month, as_of, timezone)
+    return f"{days_name(partial[1])} (partial)" if partial else month_name(month)
+
+
+def weekday_hours(month: str, timezone: str, *, until: pd.Timestamp | None = None) -> pd.DataFrame:
     """Elapsed hours (h) of the month in each weekday (0 = Monday) and hour of the local clock.
+
+    ``until`` ends a running month early.
 
     In a month with a change of the clock the skipped hour is missing once and the repeated one counts
     twice: March 2023 has four Sundays, but in Berlin only three of them have a two o'clock.
@@ -87,7 +141,8 @@ def weekday_hours(month: str, timezone: str) -> pd.DataFrame:
     >>> float(weekday_hours("2023-03", "Europe/Berlin").loc[6, 2])
     3.0
     """
-    first, last = month_bounds(month, timezone)
+    first, end = month_bounds(month, timezone)
+    last = end if until is None else min(end, until)
     # By minutes: zones have changed at 00:01, and Lord Howe shifts by half an hour.
     clock = pd.date_range(first, last, freq="min", inclusive="left").tz_convert(timezone)
     cells = np.bincount(clock.day_of_week * 24 + clock.hour, minlength=7 * 24) / 60

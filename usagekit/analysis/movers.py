@@ -45,6 +45,11 @@ def movers(
     -------
     At most five groups and the rest: ``part``, ``rank`` (0 is the rest), ``name`` (missing for the rest),
     ``before``, ``after``, ``unit``, ``change_hours`` (h), ``groups`` (how many the row stands for).
+
+    >>> before = pd.DataFrame({"team": ["a", "b"], "total_time_hours": [10.0, 4.0]})
+    >>> after = pd.DataFrame({"team": ["a", "c"], "total_time_hours": [13.0, 9.0]})
+    >>> movers(before, after, column="team", part="team", totals=(14.0, 22.0))[["name", "change_hours"]].values.tolist()
+    [['c', 9.0], ['b', -4.0], ['a', 3.0]]
     """
     sums = [f.groupby(column)["total_time_hours"].sum() for f in (before, after)]
     table = pd.concat(sums, axis=1, keys=["before", "after"]).fillna(0.0)

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from usagekit.analysis.columns import require
 from usagekit.analysis.overlaps import overlaps, skewed_hosts
 from usagekit.analysis.wording import count_text, hours_text
-from usagekit.errors import SchemaError
 from usagekit.vocabulary import split_device_address
 
 SEVERITY: Final = MappingProxyType(
@@ -60,7 +60,7 @@ _PLAIN = {
 
 def counted(events: pd.DataFrame) -> pd.Series[bool]:
     """Which sessions count in the metrics: those with an end that is not before their start."""
-    _require(events, *_NEEDED)
+    require(events, *_NEEDED)
     ordered = (events["end_time"] >= events["start_time"]) & (events["duration_seconds"].fillna(0) >= 0)
     return ordered.astype(bool)
 
@@ -96,6 +96,15 @@ def find_broken(
     Raises
     ------
     SchemaError : a column is missing.
+
+    >>> from datetime import UTC
+    >>> begin = pd.Timestamp("2023-03-01 08:00", tz="UTC")
+    >>> events = pd.DataFrame({"user": "Ana", "email": "ana@x", "team": "QA", "automated": False, "device_address": "a@x",
+    ...                        "hostname": "x", "start_time": begin, "end_time": [begin, begin - pd.Timedelta("1h")],
+    ...                        "duration_seconds": [0, -3600], "date": pd.Timestamp("2023-03-01")})
+    >>> found = find_broken(events, since=date(2023, 3, 1), as_of=datetime(2023, 4, 1, tzinfo=UTC))
+    >>> found[["kind", "severity", "duration_seconds"]].values.tolist()
+    [['end_before_start', 'error', -3600], ['zero_length', 'note', 0]]
     """
     events = events.reset_index(drop=True)
     good, copies = counted(events), _copies(events)
@@ -222,9 +231,3 @@ def _in_order(findings: pd.DataFrame) -> pd.DataFrame:
 
 def _seconds(spans: pd.Series[pd.Timedelta]) -> pd.Series[int]:
     return (spans // pd.Timedelta(seconds=1)).astype("Int64")
-
-
-def _require(frame: pd.DataFrame, *columns: str) -> None:
-    missing = [c for c in columns if c not in frame]
-    if missing:
-        raise SchemaError(f"the frame lacks {', '.join(missing)}", missing=missing)

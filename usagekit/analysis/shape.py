@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from usagekit.analysis.months import month_bounds, month_days, shift_month, weekday_hours
-from usagekit.errors import SchemaError
+from usagekit.analysis.columns import require
+from usagekit.analysis.months import month_bounds, month_days, weekday_hours
+from usagekit.period import shift_month
 
 
 def daily_hours(hourly: pd.DataFrame, *, month: str, timezone: str) -> pd.DataFrame:
@@ -26,6 +27,11 @@ def daily_hours(hourly: pd.DataFrame, *, month: str, timezone: str) -> pd.DataFr
     Raises
     ------
     SchemaError : a column is missing.
+
+    >>> hourly = pd.DataFrame({"datetime": pd.to_datetime(["2023-02-02 09:00", "2023-03-02 09:00", "2023-03-02 10:00"],
+    ...                        utc=True), "total_time_hours": [1.5, 0.5, 2.0]})
+    >>> daily_hours(hourly, month="2023-03", timezone="Europe/Berlin")[["total_time_hours", "previous_hours"]][:3].values.tolist()
+    [[0.0, 0.0], [2.5, 1.5], [0.0, 0.0]]
     """
     stamps = _local(hourly, timezone)
     sums = hourly["total_time_hours"].astype(float).groupby(stamps.dt.strftime("%Y-%m-%d")).sum()
@@ -43,7 +49,9 @@ def daily_hours(hourly: pd.DataFrame, *, month: str, timezone: str) -> pd.DataFr
     )
 
 
-def weekday_hour_profile(hourly: pd.DataFrame, *, month: str, timezone: str) -> pd.DataFrame:
+def weekday_hour_profile(
+    hourly: pd.DataFrame, *, month: str, timezone: str, until: pd.Timestamp | None = None
+) -> pd.DataFrame:
     """Mean number of devices busy by weekday and hour of the local clock.
 
     cell = device hours in that weekday and hour / hours of the month that fall there, so a skipped or
@@ -55,6 +63,8 @@ def weekday_hour_profile(hourly: pd.DataFrame, *, month: str, timezone: str) -> 
         hour bins; ``datetime`` with a zone and ``total_time_hours`` (h).
     month, timezone
         the month ``YYYY-MM`` and the IANA zone whose clock counts.
+    until
+        the instant up to which a running month is told.
 
     Returns
     -------
@@ -63,12 +73,17 @@ def weekday_hour_profile(hourly: pd.DataFrame, *, month: str, timezone: str) -> 
     Raises
     ------
     SchemaError : a column is missing.
+
+    >>> hourly = pd.DataFrame({"datetime": pd.to_datetime(["2023-03-02 08:00", "2023-03-09 08:00"], utc=True),
+    ...                        "total_time_hours": [3.0, 2.0]})
+    >>> float(weekday_hour_profile(hourly, month="2023-03", timezone="Europe/Berlin").loc[3, 9])  # five Thursdays
+    1.0
     """
     stamps = _local(hourly, timezone)
     first, last = month_bounds(month, timezone)
     inside = (stamps >= first) & (stamps < last)
     stamps, hours = stamps[inside], hourly["total_time_hours"].astype(float)[inside]
-    elapsed = weekday_hours(month, timezone)
+    elapsed = weekday_hours(month, timezone, until=until)
     cells = (
         hours.groupby(stamps.dt.day_of_week * 24 + stamps.dt.hour).sum().reindex(range(168), fill_value=0.0)
     )
@@ -101,7 +116,7 @@ def top_rows(usage: pd.DataFrame, column: str, *, top: int = 10) -> pd.DataFrame
     >>> top_rows(usage, "device_model", top=1)[["rank", "device_model", "share"]].values.tolist()
     [[1, 'b', 0.6], [0, '', 0.4]]
     """
-    _require(usage, column, "total_time_hours")
+    require(usage, column, "total_time_hours")
     totals = usage.groupby(column)["total_time_hours"].agg(["sum", "size"]).reset_index()
     ranked = totals[totals["sum"] > 0].sort_values(["sum", column], ascending=[False, True])
     kept, rest = ranked.head(top), ranked.iloc[top:]
@@ -117,11 +132,5 @@ def top_rows(usage: pd.DataFrame, column: str, *, top: int = 10) -> pd.DataFrame
 
 
 def _local(hourly: pd.DataFrame, timezone: str) -> pd.Series[pd.Timestamp]:
-    _require(hourly, "datetime", "total_time_hours")
+    require(hourly, "datetime", "total_time_hours")
     return pd.to_datetime(hourly["datetime"], utc=True).dt.tz_convert(timezone)
-
-
-def _require(frame: pd.DataFrame, *columns: str) -> None:
-    missing = [c for c in columns if c not in frame]
-    if missing:
-        raise SchemaError(f"the frame lacks {', '.join(missing)}", missing=missing)

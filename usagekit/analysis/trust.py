@@ -55,6 +55,12 @@ def judged_parts(era: str, period: Period, *, total: float, parts: Iterable[Part
     A row a part: ``era``, ``start``, ``end`` (datetime64[us], both included), ``part``, ``total_hours``,
     ``sum_hours``, ``difference_hours`` (h), ``difference_share`` (of the total; inf where that is 0) and ``badge``:
     green up to 1 %, amber up to 5 %, red above, missing where the part could not be asked.
+
+    >>> from usagekit.period import parse_month
+    >>> parts = [Part("teams", 400.0), Part("users", 390.0), Part("events", 300.0), Part("hosts", None)]
+    >>> rows = judged_parts("current", parse_month("2023-03"), total=400.0, parts=parts)
+    >>> rows[["difference_hours", "badge"]].fillna("-").values.tolist()
+    [[0.0, 'green'], [-10.0, 'amber'], [-100.0, 'red'], ['-', 'missing']]
     """
     rows = []
     for part in parts:

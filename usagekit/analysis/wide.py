@@ -10,9 +10,9 @@ import pandas as pd
 
 from usagekit.engine.bins import query_bins
 from usagekit.query import UsageQuery
+from usagekit.values import without_formula
 from usagekit.vocabulary import METRICS
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MEANS = {METRICS["avg_session_length"].column}
 
 
@@ -45,9 +45,7 @@ def to_wide(
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Put a ``'`` before every text that a spreadsheet would take for a formula; also in the header."""
-
-    def safe(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
-
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c]) and frame[c].dtype.kind != "M"]
-    return frame.assign(**{str(c): frame[c].map(safe) for c in texts}).rename(columns=safe)
+    return frame.assign(**{str(c): frame[c].map(without_formula) for c in texts}).rename(
+        columns=without_formula
+    )

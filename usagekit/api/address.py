@@ -1,10 +1,9 @@
-"""Addresses: which hosts there are, the URL of a query, and the curl command that asks the same."""
+"""Addresses: the URL of a query, and the curl command that asks the same."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from ipaddress import ip_address
 from urllib.parse import quote, urlencode
 
 from usagekit.query import EventsQuery, UsageQuery
@@ -24,20 +23,3 @@ def curl(query: UsageQuery | EventsQuery, base_url: str = DEFAULT_BASE_URL) -> s
         return command + shlex.quote(base_url + query_string(query))
     body = shlex.quote(json.dumps(query.to_params(), ensure_ascii=False))
     return f"{command}{shlex.quote(base_url + query.path)} -d {body}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def is_metadata(host: str) -> bool:
-    """Whether a host is of the machine's own network and never an API."""
-    # Where clouds hand out credentials to whoever asks from inside.
-    try:
-        return ip_address(host).is_link_local or host == "fd00:ec2::254"
-    except ValueError:
-        return host.lower().rstrip(".") == "metadata.google.internal"

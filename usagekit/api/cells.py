@@ -23,7 +23,7 @@ from usagekit.errors import SchemaError
 Cells: TypeAlias = Any
 """A list of Python values or a ``pyarrow.ChunkedArray``."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 def text_column(cells: Cells, *, name: str) -> pd.Series:

@@ -19,13 +19,14 @@ from typing import Any, Final, Self
 
 import httpx
 
-from usagekit.api.address import curl, is_loopback, is_metadata, query_string
+from usagekit.api.address import curl, query_string
 from usagekit.api.cells import day_of
 from usagekit.api.refusal import Fault, Reply, is_about_trust, refusal
 from usagekit.api.retry import REQUEST_THREAD, Failed, Patience, try_patiently, within
 from usagekit.api.spellings import find_columns, require
 from usagekit.api.unpack import CutError, Unpacker, UnreadableError, rows_of
 from usagekit.errors import ApiConnectionError, ApiError, QueryError, SchemaError, SettingsError
+from usagekit.origin import checked_url
 from usagekit.query import EventsQuery, UsageQuery
 from usagekit.values import FIRST_DATE, LAST_DATE
 from usagekit.vocabulary import DEFAULT_BASE_URL, MAX_EVENT_DAYS
@@ -85,8 +86,11 @@ class Client:
         del token  # a traceback that shows local variables shows none of the token
         if not self._token or not all("!" <= c <= "~" for c in self._token):
             raise SettingsError("the API token is empty or holds characters that no token has")
-        self.base_url = _checked_url(base_url, allow_http=allow_http)
-        self.host = httpx.URL(self.base_url).host
+        self.base_url = checked_url(base_url, allow_http=allow_http)
+        url = httpx.URL(self.base_url)
+        self.host = url.host
+        self.place = url.netloc.decode("ascii")
+        """Host and, where it is not the usual one, port: the place as errors name it."""
         self.headers: Mapping[str, str] = {}
         """Headers of the last answer, found under any case."""
         self._patience = patience or Patience()
@@ -176,13 +180,13 @@ class Client:
         try:
             reply = within(seconds, lambda: self._exchange(target, content, seconds))
             if isinstance(reply, Fault):
-                raise Failed(ApiConnectionError(f"{self.host}: {reply.text}", **where), again=reply.again)
+                raise Failed(ApiConnectionError(f"{self.place}: {reply.text}", **where), again=reply.again)
             self.headers = reply.headers
             if reply.status != 200:
-                raise refusal(reply, path, host=self.host, secret=self._token)
+                raise refusal(reply, path, host=self.place, secret=self._token)
             return rows_of(reply.body, secret=self._token)
         except TimeoutError:
-            fault = f"{self.host}: no whole answer within {seconds:.3g} s"
+            fault = f"{self.place}: no whole answer within {seconds:.3g} s"
             raise Failed(ApiConnectionError(fault, **where), again=True) from None
         except CutError as error:
             raise Failed(
@@ -239,19 +243,3 @@ def _read(answer: httpx.Response, *, limit: int, end: float) -> bytes:
             raise TimeoutError
         unpacker.feed(piece)
     return unpacker.finish()
-
-
-def _checked_url(base_url: str, *, allow_http: bool) -> str:
-    try:
-        url = httpx.URL(base_url)  # read by the one who will send to it: no second opinion on the host
-    except (httpx.InvalidURL, TypeError):
-        raise SettingsError("base_url is not a URL") from None
-    if not url.host or url.scheme not in ("http", "https"):
-        raise SettingsError("base_url is not an http or https URL")
-    if url.userinfo or url.query or url.fragment:
-        raise SettingsError("base_url must be scheme, host and path only: no user, query or fragment")
-    if is_metadata(url.host):
-        raise SettingsError(f"base_url names {url.host}, which is no API but the machine's own network")
-    if url.scheme == "http" and not allow_http and not is_loopback(url.host):
-        raise SettingsError(f"base_url would send the token unencrypted to {url.host}: use https")
-    return str(url).rstrip("/")

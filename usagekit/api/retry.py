@@ -71,11 +71,20 @@ def try_patiently(action: Callable[[float], T], patience: Patience) -> T:
         wait_jitter=patience.first_wait_seconds,
     )
     tries = 0
+    last: Failed | None = None
     try:
         for attempt in attempts:
-            tries = attempt.num
             with attempt:
-                return action(min(patience.request_seconds, end - monotonic()))
+                left = end - monotonic()
+                if last and left <= 0:  # the wait took longer than it was to: what failed before it stands
+                    last.again = False
+                    raise last
+                tries = attempt.num
+                try:
+                    return action(min(patience.request_seconds, left))
+                except Failed as failure:
+                    last = failure
+                    raise
     except Failed as failure:
         error = failure.error
         if tries > 1:

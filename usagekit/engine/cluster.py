@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache, reduce
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 EXTRAS: Final = {"duckdb": "cluster", "pyspark": "spark"}
 """Backends that the conformance tests hold equal to the local engine, and the extra that brings each."""
 
+_MOST_SPILT: Final = "50GiB"
+"""What a DuckDB of our own may put on the disk while it works on one question."""
+
 
 class Cluster:
     """An engine that answers aggregation queries over the index of an event store.
@@ -50,6 +54,12 @@ class Cluster:
 
     def __init__(self, backend: Any, *, root: str | None = None) -> None:
         self._connection = _connect(backend) if isinstance(backend, str) else backend
+        self._spill: TemporaryDirectory[str] | None = None
+        """Set for a DuckDB of our own, which is closed in: it reads the folders of ``_readable`` only."""
+        self._readable: tuple[str, ...] = ()
+        if backend == "duckdb":
+            self._spill = TemporaryDirectory(prefix="usagekit-duckdb-")
+            self._close_in(())
         self.name = str(getattr(self._connection, "name", type(backend).__name__))
         if self.name not in EXTRAS:
             # ClickHouse, for one, compiles and runs, but counts distinct things approximately.
@@ -71,10 +81,28 @@ class Cluster:
         sums = no_sums(plan)
         if len(bins) and months:
             with self._lock:
+                self._confine(store, months)
                 sessions = self._sessions(store, months, per_second)
                 wanted = sums_of(sessions, query, plan=plan, bins=bins, per_second=per_second)
                 sums = joined(self._fetched(wanted), per_second)
         return answer(sums, query, plan=plan, bins=bins, per_second=per_second)
+
+    def _confine(self, store: Store, months: Sequence[Month]) -> None:
+        """See to it that a DuckDB of our own reads the index of this store and no other file."""
+        if self._spill is None:
+            return
+        named = {Path(self._seen(month.file, store.path)).absolute().parent for month in months}
+        places = {str(path) for folder in named for path in (folder, folder.resolve())}
+        # DuckDB holds both against its list: the pattern that we ask for, and the file that it finds.
+        folders = tuple(sorted(places | {_pattern(place) for place in places}))
+        if folders != self._readable:
+            self._close_in(folders)
+
+    def _close_in(self, folders: tuple[str, ...]) -> None:
+        """Take another connection: what one may read cannot be changed any more."""
+        self._connection.disconnect()
+        self._connection = _duckdb(folders, spill=self._spill.name if self._spill else "")
+        self._readable = folders
 
     def _fetched(self, wanted: Table) -> pl.DataFrame:
         """Run an expression and drop the tables and views that it was made of."""
@@ -123,8 +151,9 @@ class Cluster:
             plain = [_escaped(file, "\\{}[]*?", "\\{}") for file in files]
             self._connection._session.read.parquet(*plain).createOrReplaceTempView(view)
             return self._connection.table(view)
-        plain = [_escaped(file, "[*?", "[{}]") for file in files]
-        return self._connection.read_parquet(plain, table_name=view, hive_partitioning=False)
+        return self._connection.read_parquet(
+            [_pattern(file) for file in files], table_name=view, hive_partitioning=False
+        )
 
 
 def _connect(backend: str) -> Any:
@@ -136,9 +165,33 @@ def _connect(backend: str) -> Any:
         raise SettingsError("Spark needs Java 17 or newer: install one, or set JAVA_HOME")
     import ibis
 
+    return getattr(ibis, backend).connect()
+
+
+def _sql_text(text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f"'{quoted}'"
+
+
+def _duckdb(folders: Sequence[str], *, spill: str) -> Any:
+    """A DuckDB in memory that opens files in these folders only, by no link out of them; ``spill`` is for its own."""
+    import ibis
+
     # Nothing is downloaded at run time: what the wheel of DuckDB holds is enough.
-    closed = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    return getattr(ibis, backend).connect(**(closed if backend == "duckdb" else {}))
+    connection = ibis.duckdb.connect(autoinstall_known_extensions=False, autoload_known_extensions=False)
+    listed = ", ".join(_sql_text(f"{folder}/") for folder in folders)
+    for setting in (
+        "allow_community_extensions = false",
+        # Memory is limited as DuckDB does by itself, to 80% of what the machine or container has. What does not
+        # fit is spilt into a private folder, not into the one that we happen to be in.
+        f"temp_directory = {_sql_text(spill)}",
+        f"max_temp_directory_size = '{_MOST_SPILT}'",
+        f"allowed_directories = [{listed}]",
+        "enable_external_access = false",
+        "lock_configuration = true",  # nobody opens this again
+    ):
+        connection.raw_sql(f"SET {setting}")
+    return connection
 
 
 def _known() -> str:
@@ -154,6 +207,11 @@ def _has_java() -> bool:
 def _types(path: Path) -> str:
     """The column types of an index file, which never changes once written."""
     return repr(pl.scan_parquet(path, hive_partitioning=False, glob=False).collect_schema())
+
+
+def _pattern(path: str) -> str:
+    """A path as DuckDB's pattern that matches only itself."""
+    return _escaped(path, "[*?", "[{}]")
 
 
 def _escaped(path: str, special: str, form: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from usagekit.errors import StoreError, StoreLocked
 
@@ -50,15 +51,28 @@ def _footer_start(content: bytes) -> int:
     return len(content) - 8 - int.from_bytes(content[-8:-4], "little")
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and force it to the disk; an OSError names the path."""
+_NAME_SECONDS = 2.0
+"""How long whoever finds a lock taken waits for the name of its holder; a busy machine may need that long."""
+
+
+def write_synced(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file and force it to the disk; ``private``: for its owner alone. An OSError names the path."""
     try:
-        with path.open("wb") as file:
+        with _opened(path, os.O_WRONLY | os.O_TRUNC, 0o600 if private else 0o666) as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)  # it may have been there
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _opened(path: Path, flags: int, mode: int) -> BinaryIO:
+    """Open a file to write it, made where missing; a link that somebody put in its place is not followed."""
+    return os.fdopen(
+        os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, mode), "r+b" if flags & os.O_RDWR else "wb"
+    )
 
 
 def sync_file(path: Path) -> None:
@@ -79,21 +93,32 @@ def sync_directory(path: Path) -> None:
             raise
 
 
-def publish_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that a reader sees the old or the new file, never a part."""
-    publish_bytes(path, text.encode())
+def publish_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write ``text`` to ``path`` as :func:`publish_bytes` does."""
+    publish_bytes(path, text.encode(), private=private)
 
 
-def publish_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old or the new file, never a part."""
+def publish_bytes(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old or the new file, never a part.
+
+    A ``private`` file, one that holds addresses, is for its owner alone, whatever the umask.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_synced(temporary, content)
+        write_synced(temporary, content, private=private)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def read_holder(path: Path) -> str:
+    """Who holds the lock file ``path``, or the last who was killed with it; empty when nobody does."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -108,23 +133,27 @@ def locked(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("r" if shared else "a+")
+        opened = path.open("rb") if shared else _opened(path, os.O_RDWR, 0o666)
     except OSError as error:
         raise StoreError(f"{what} cannot be {'read' if shared else 'written'}: {error}") from error
     with opened as file:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         while True:
             try:
                 fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
                 break
             except BlockingIOError:
-                if time.monotonic() < deadline:
+                if time.monotonic() < began + patience:
                     time.sleep(0.02)
                     continue
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise StoreLocked(f"{what} is in use by {holder}: try again when it has finished")
+            # Whoever has just taken the lock has yet to write its name into it.
+            if not (holder := read_holder(path)) and time.monotonic() < began + _NAME_SECONDS:
+                time.sleep(0.02)
+                continue
+            raise StoreLocked(
+                f"{what} is in use by {holder or 'another process'}: try again when it has finished"
+            )
         if shared:
             yield
             return

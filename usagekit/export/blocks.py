@@ -24,7 +24,7 @@ class Prose:
 class Figure:
     """An output of usagekit.figures: HTML and Typst code that are escaped by construction.
 
-    ``kind`` is the figure's own word; a ``header`` holds the heading of level 1.
+    ``kind`` is the figure's own word: a ``header`` holds the heading of level 1, a ``page_break`` only ends a page.
     """
 
     html: str
@@ -66,6 +66,9 @@ class Notice:
     kind: Literal["note", "error"] = "note"
 
 
+Paper = Literal["a4", "us-letter"]
+"""Sizes of a page, by the names that Typst has for them."""
+
 Block = Prose | Figure | Foreign | Picture | Plain | Notice
 
 
@@ -74,7 +77,8 @@ class Document:
     """A notebook made ready for paper.
 
     ``shows_title`` says that the title is to be printed above the blocks, as the heading of level 1: neither a
-    heading of the notebook nor a header of ours does so. ``as_of`` is an instant in the report's own zone.
+    heading of the notebook nor a header of ours does so. ``as_of`` is an instant in the report's own zone,
+    ``snapshot`` the SHA-256 of the figures' snapshot and ``version`` that of the usagekit that made them.
     """
 
     title: str
@@ -83,6 +87,9 @@ class Document:
     team: str = ""
     month: str = ""
     as_of: datetime | None = None
+    snapshot: str = ""
+    version: str = ""
+    paper: Paper = "a4"
     shows_title: bool = False
     blocks: list[Block] = field(default_factory=list)
 
@@ -93,7 +100,11 @@ class Document:
 
     @property
     def footer(self) -> str:
-        """When the figures were fetched, such as ``Data as of 3 April 2023, 08:00 UTC``, or nothing."""
-        if self.as_of is None:
-            return ""
-        return f"Data as of {self.as_of.day} {self.as_of:%B %Y, %H:%M %Z}"
+        """Where the figures come from; what is not known is left out.
+
+        Such as ``Data as of 3 April 2023, 08:00 UTC · snapshot 0123456789ab · usagekit 1.0``.
+        """
+        as_of = self.as_of and f"Data as of {self.as_of.day} {self.as_of:%B %Y, %H:%M %Z}"
+        snapshot = self.snapshot and f"snapshot {self.snapshot[:12]}"
+        version = self.version and f"usagekit {self.version}"
+        return " · ".join(part for part in (as_of, snapshot, version) if part)

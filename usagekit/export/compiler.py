@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,9 @@ _FONTS: Final = (
 
 _NO_DATE: Final = 946_684_800
 """Second since 1970 that a PDF without a date of its own carries: 1 January 2000."""
+
+_EMPTY_DOCUMENTS: Final = 5
+"""Typst keeps what it has worked out for the next ten documents; after so many empty ones 80 MB less are kept."""
 
 _MISSING_GLYPH: Final = "\u25a1"
 _GLYPH_ERROR: Final = re.compile(r'error: PDF/UA-1 error: the text (?:contains [a-z ]+)?`"(.+?)"`')
@@ -60,6 +64,8 @@ def compile_pdf(document: Document) -> bytes:
             if sound == blocks:
                 raise RenderError(f"the PDF cannot be typeset: {error.message}") from error
             pdf, missing = press.pdf(start, sound, stamp=stamp)
+        for _ in range(_EMPTY_DOCUMENTS):
+            press.pdf('#set document(title: "-")', [], stamp=_NO_DATE)
     if missing:
         names = ", ".join(f"U+{ord(c):04X} {unicodedata.name(c, '')}".strip() for c in sorted(missing))
         warnings.warn(f"no font of the PDF has {names}: shown as {_MISSING_GLYPH}", stacklevel=3)
@@ -121,11 +127,14 @@ class _Press:
 
 @contextmanager
 def _workshop() -> Iterator[_Press]:
-    """Lay out the fonts in a folder of their own: their packages hold each one twice, in any order."""
-    with TemporaryDirectory(prefix="usagekit-") as folder:
-        root, shelf = Path(folder, "empty"), Path(folder, "fonts")
-        root.mkdir()
-        shelf.mkdir()
+    with TemporaryDirectory(prefix="usagekit-") as empty:
+        yield _Press(_fonts(), Path(empty))
+
+
+@cache
+def _fonts() -> typst.Fonts:
+    """Our fonts, read once a process from a folder of their own: their packages hold each one twice, in any order."""
+    with TemporaryDirectory(prefix="usagekit-") as shelf:
         for package, pattern in _FONTS:
             spec = find_spec(package)
             homes = (spec and spec.submodule_search_locations) or ()
@@ -133,9 +142,8 @@ def _workshop() -> Iterator[_Press]:
             if not found:
                 raise RenderError(f"the fonts of the PDF are missing: install the package {package}")
             for path in found:
-                (shelf / path.name).symlink_to(path)
-        fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[shelf])
-        yield _Press(fonts, root)
+                Path(shelf, path.name).symlink_to(path)
+        return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[shelf])
 
 
 def _complained(error: typst.TypstError) -> set[str]:

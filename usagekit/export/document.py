@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from nbformat import NotebookNode
 
 from usagekit.export.blocks import Block, Document, Figure, Foreign, Notice, Picture, Plain, Prose
-from usagekit.export.foreign import sanitise
+from usagekit.export.foreign import is_left_out, sanitise
 from usagekit.export.pictures import MEDIA_TYPES, PictureError, read_picture
 from usagekit.export.prose import headings, level_headings, plain_text, read_prose
 
@@ -24,6 +24,7 @@ TYPST_MIME = "text/vnd.typst"
 _HIDE_CELL = frozenset({"remove", "hide", "remove_cell", "hide_cell"})
 _HIDE_OUTPUT = frozenset({"remove_output", "hide_output", "remove_all_outputs"})
 _ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+_WORDS_OF_HTML = ("text/html", "text/plain")
 _MAX_TEXT = 100_000
 """Characters of one printed output; a loop that prints must not make a report of a thousand pages."""
 
@@ -51,6 +52,9 @@ def read_document(notebook: NotebookNode, *, name: str) -> Document:
         team=_text(facts.get("team")),
         month=_month_name(_text(facts.get("month"))),
         as_of=_instant(_text(facts.get("as_of")), _text(facts.get("timezone"))),
+        snapshot=_whole(r"[0-9a-f]{64}", facts.get("snapshot_sha256")),
+        version=_whole(r"[\w.+!-]{1,40}", facts.get("usagekit_version")),
+        paper="us-letter" if facts.get("paper") == "us-letter" else "a4",
         shows_title=has_title is None,
         blocks=_name_pictures(blocks, title),
     )
@@ -102,7 +106,12 @@ def _rich_block(content: Mapping[str, Any], metadata: Mapping[str, Any]) -> Bloc
     if isinstance(figure, Mapping) and html and typst:
         return Figure(_text(html), _text(typst), _text(figure.get("alt")), _text(figure.get("kind")))
     if html:
-        return Foreign(sanitise(_text(html)))
+        clean = sanitise(_text(html))
+        if not is_left_out(clean):
+            return Foreign(clean)
+        content = {mime: value for mime, value in content.items() if mime not in _WORDS_OF_HTML}
+        if not content:
+            return Notice("Output not shown: it would run or load something.")
     if "text/markdown" in content:
         return Prose(read_prose(_text(content["text/markdown"])))
     if media := next((media for media in MEDIA_TYPES if media in content), None):
@@ -119,13 +128,15 @@ def _picture(content: str, media: str, alt: str) -> Block:
 
 
 def _plain_block(content: Mapping[str, Any]) -> Block | None:
-    for mime in ("text/latex", "text/plain"):
-        if mime in content:
-            text = _printed(_text(content[mime]))
-            return Plain(text) if text else None
-    if "application/json" in content:
-        return Plain(_printed(json.dumps(content["application/json"], ensure_ascii=False, indent=2)))
-    return Notice(f"Output not shown: {', '.join(sorted(content))}") if content else None
+    if "text/latex" in content:
+        text = _text(content["text/latex"])
+    elif "application/json" in content:
+        text = json.dumps(content["application/json"], ensure_ascii=False, indent=2)
+    elif "text/plain" in content:
+        text = _text(content["text/plain"])
+    else:
+        return Notice(f"Output not shown: {', '.join(sorted(content))}") if content else None
+    return Plain(text) if (text := _printed(text)) else None
 
 
 def _printed(text: str) -> str:
@@ -163,6 +174,11 @@ def _read_facts(notebook: NotebookNode) -> dict[str, Any]:
 def _language(value: object) -> str:
     found = re.match(r"[a-z]{2,3}(?![a-z])", _text(value).lower())
     return found[0] if found else "en"
+
+
+def _whole(pattern: str, value: object) -> str:
+    """The value if it is of the form that such a fact has; anything else is not one."""
+    return value if isinstance(value, str) and re.fullmatch(pattern, value) else ""
 
 
 def _month_name(month: str) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from copy import copy
 
 import bleach
-import tinycss2  # type: ignore[import-untyped]  # it has none
 from bleach.css_sanitizer import CSSSanitizer
 from bs4 import BeautifulSoup, Tag
 from bs4.element import Comment, NavigableString
 
-from usagekit.export.blocks import Picture
+from usagekit.export.blocks import Picture, Plain
 from usagekit.export.grids import Grid, read_grid, tidy
 from usagekit.export.pictures import PictureError, picture_from_uri
+from usagekit.export.styles import STYLES, move_styles, safe_style
 
 _TABLE_TAGS = {"table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption"}
 _BLOCK_TAGS = {
@@ -35,10 +35,11 @@ _BLOCK_TAGS = {
 _INLINE_TAGS = {"a", "abbr", "b", "br", "code", "del", "em", "i", "img", "ins", "kbd", "mark", "s", "samp"}
 _INLINE_TAGS |= {"small", "span", "strong", "sub", "sup", "u", "var"}
 _TAGS = _TABLE_TAGS | _BLOCK_TAGS | _INLINE_TAGS
-_STYLES = ("background-color", "color", "font-style", "font-weight", "text-align", "text-decoration")
 _NOT_ON_PAPER = ("svg", "iframe", "object", "embed", "video", "audio", "canvas", "form", "template", "math")
 _LONG_SCRIPT = 1000
 """Characters. A value with a script in it stays readable as text; a bundled library does not."""
+
+_LEFT_OUT = re.compile(r"\[[a-z]+ left out\]")
 
 
 def sanitise(html: str) -> str:
@@ -50,7 +51,7 @@ def sanitise(html: str) -> str:
     for comment in soup.find_all(string=lambda node: isinstance(node, Comment)):
         comment.extract()
     for sheet in soup.find_all("style"):
-        _move_styles(sheet.get_text() or str(sheet.string or ""), soup)
+        move_styles(sheet.get_text() or str(sheet.string or ""), soup)
         sheet.decompose()
     for tag in soup.find_all(_NOT_ON_PAPER):
         tag.replace_with(f"[{tag.name} left out]")
@@ -60,6 +61,8 @@ def sanitise(html: str) -> str:
     for heading in soup.find_all(re.compile("^h[1-6]$")):
         heading.name = "p"  # a foreign heading would break the outline of the report
         heading["style"] = "font-weight: bold"
+    for tag in soup.find_all(style=True):
+        tag["style"] = safe_style(str(tag["style"]))
     for image in soup.find_all("img"):
         _settle_image(image)
     return _shown_as_numbers(
@@ -68,13 +71,21 @@ def sanitise(html: str) -> str:
             tags=_TAGS,
             attributes=_allowed,
             protocols={"http", "https", "mailto", "data"},
-            css_sanitizer=CSSSanitizer(allowed_css_properties=list(_STYLES)),
+            css_sanitizer=CSSSanitizer(allowed_css_properties=list(STYLES)),
         )
     )
 
 
-def read_parts(html: str) -> Iterator[str | Grid | Picture]:
-    """Split sanitised HTML into text, tables and images, in reading order."""
+def is_left_out(html: str) -> bool:
+    """Whether nothing of an output is left in its sanitised HTML but remarks on what was left out."""
+    parts = list(read_parts(html))
+    return bool(parts) and all(
+        isinstance(part, str) and not _LEFT_OUT.sub("", part).strip() for part in parts
+    )
+
+
+def read_parts(html: str) -> Iterator[str | Grid | Picture | Plain]:
+    """Split sanitised HTML into text, preformatted text, tables and images, in reading order."""
     text = ""
     for piece in _walk(BeautifulSoup(html, "html.parser")):
         if isinstance(piece, str):
@@ -88,28 +99,37 @@ def read_parts(html: str) -> Iterator[str | Grid | Picture]:
         yield tidy(text)
 
 
-def _walk(node: Tag) -> Iterator[str | Grid | Picture]:
+def _walk(node: Tag) -> Iterator[str | Grid | Picture | Plain]:
     for child in node.children:
         if isinstance(child, NavigableString):
-            yield str(child) if node.name == "pre" else re.sub(r"\s+", " ", str(child))
+            yield re.sub(r"\s+", " ", str(child))
         elif not isinstance(child, Tag):
             continue
         elif child.name == "table":
             yield read_grid(child)
         elif child.name == "img":
             yield picture_from_uri(str(child["src"]), alt=str(child["alt"]))
+        elif child.name == "pre":
+            yield Plain(child.get_text().strip("\n"))
         elif child.name == "br":
             yield "\n"
         elif child.name in _BLOCK_TAGS:
-            yield "\n"
+            yield f"\n{_bullet(child)}"
             yield from _walk(child)
             yield "\n"
         else:
             yield from _walk(child)
 
 
+def _bullet(tag: Tag) -> str:
+    if tag.name != "li":
+        return ""
+    ordered = tag.parent is not None and tag.parent.name == "ol"
+    return f"{len(tag.find_previous_siblings('li')) + 1}. " if ordered else "• "
+
+
 def _shown_as_numbers(html: str) -> str:
-    """Mark the cells of numeric columns, for the page's style sheet."""
+    """Mark the cells of numeric columns, for the page's style sheet; a head without words is none."""
     soup = BeautifulSoup(html, "html.parser")
     for table in soup.find_all("table"):
         grid = read_grid(copy(table))
@@ -118,18 +138,9 @@ def _shown_as_numbers(html: str) -> str:
             for cell, numeric in zip(reversed(cells), reversed(grid.numeric), strict=False):
                 if numeric:
                     cell["class"] = "number"
+                if cell.name == "th" and cell.find_parent("thead") and not cell.get_text(strip=True):
+                    cell.name = "td"
     return str(soup)
-
-
-def _move_styles(sheet: str, soup: BeautifulSoup) -> None:
-    for rule in tinycss2.parse_stylesheet(sheet, skip_comments=True, skip_whitespace=True):
-        if rule.type != "qualified-rule":
-            continue
-        declarations = tinycss2.serialize(rule.content).strip()
-        for selector in tinycss2.serialize(rule.prelude).split(","):
-            match = re.fullmatch(r"#([\w-]+)", selector.strip())
-            for tag in soup.find_all(id=match[1]) if match else ():
-                tag["style"] = f"{declarations}; {tag.get('style', '')}"
 
 
 def _settle_image(image: Tag) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from bs4 import Tag
 
+from usagekit.export.styles import Stop, read_bar
+
 _NUMBER = re.compile(
     r"[-+−–~≈<>≤≥]?\s*[$€£¥]?\d[\d.,'\s\u2009\u202f]*(e[-+]?\d+)?\s*(%|h|min|s)?", re.IGNORECASE
 )
@@ -19,7 +21,7 @@ _MAX_SPAN = 200
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table; ``fill`` and ``ink`` are colours such as ``#aabbcc`` or empty."""
+    """One cell of a table; ``fill`` and ``ink`` are colours such as ``#aabbcc`` or empty, ``bar`` lies behind."""
 
     text: str
     heading: bool = False
@@ -27,6 +29,8 @@ class Cell:
     rows: int = 1
     fill: str = ""
     ink: str = ""
+    bold: bool = False
+    bar: tuple[Stop, ...] = ()
 
 
 @dataclass(slots=True)
@@ -118,6 +122,8 @@ def _cell(tag: Tag, columns: int, rows: int) -> Cell:
         rows,
         fill[1] if fill else "",
         ink[1] if ink else "",
+        bold=re.search(r"font-weight:\s*(bold|[6-9]00)", style) is not None,
+        bar=read_bar(style),
     )
 
 

@@ -16,10 +16,35 @@ from usagekit.export.blocks import Block, Foreign, Notice, Token
 from usagekit.export.foreign import sanitise
 from usagekit.export.pictures import MEDIA_TYPES, PictureError, picture_from_uri, read_picture
 
-_PLUGINS = ["table", "strikethrough", "task_lists", "url"]
+SCROLLS = 'tabindex="0" role="group" aria-label="Output"'
+"""Attributes of what may be wider than its place: with them, whoever has no mouse can move it sideways."""
+
+_INLINE_MATH = r"\$\$[^$]+\$\$|\$(?![\s$])(?:[^$\\\n]|\\.)*?(?<!\s)\$(?!\d)"
+_BLOCK_MATH = (
+    r"^ {0,3}(?:\$\$(?:(?!\n[ \t]*\n)[^$])+\$\$|"
+    r"\\begin\{(?P<environment>[a-z]+\*?)\}(?:(?!\n[ \t]*\n)[\s\S])*?\\end\{(?P=environment)\})[ \t]*(?:\n|$)"
+)
 _SAFE_ADDRESS = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
 _MAX_LEVEL = 6
 
+
+def _show_math(markdown: mistune.Markdown) -> None:
+    """LaTeX is shown as its author wrote it, as code: nothing here can set it, and Markdown would eat its signs."""
+    markdown.inline.register("inline_math", _INLINE_MATH, _inline_math, before="emphasis")
+    markdown.block.register("block_math", _BLOCK_MATH, _block_math, before="list")
+
+
+def _inline_math(inline: Any, match: re.Match[str], state: Any) -> int:
+    state.append_token({"type": "codespan", "raw": " ".join(match[0].split())})
+    return match.end()
+
+
+def _block_math(block: Any, match: re.Match[str], state: Any) -> int:
+    state.append_token({"type": "block_code", "raw": match[0].strip()})
+    return match.end()
+
+
+_PLUGINS: list[Any] = ["table", "strikethrough", "task_lists", "url", _show_math]
 _parser = mistune.create_markdown(renderer=None, plugins=_PLUGINS)
 
 Attachments = Mapping[str, Mapping[str, str]]
@@ -135,6 +160,12 @@ class _Writer(HTMLRenderer):
 
     def group(self, text: str) -> str:
         return text
+
+    def task_list_item(self, text: str, checked: bool = False) -> str:
+        return f'<li class="task-list-item">{"☑" if checked else "☐"} {text}</li>\n'
+
+    def table(self, text: str) -> str:
+        return f'<div class="output" {SCROLLS}><table>\n{text}</table></div>\n'
 
 
 def _writer(block: Callable[[Block], str]) -> _Writer:

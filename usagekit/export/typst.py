@@ -13,24 +13,41 @@ from usagekit.export.pictures import svg_text
 from usagekit.figures import components_source
 from usagekit.figures.escape import typst_string
 
+_WORD = 60
+"""Characters of the longest word that fits across a page in any script."""
+
 _LINE = 95
 """Characters that a line of text holds in the size of tables."""
 
 _FIXED_LINE = 96
 """Characters that a line of fixed-width text holds."""
 
+_BAR = 24
+"""Millimetres of a cell with a bar in it."""
+
+_RUNNING = 48
+"""Characters of a name that fit beside another above a page."""
+
 
 def preamble(document: Document) -> str:
     """Everything before the first block: the figures' functions, the page and the facts."""
-    running = (document.lab, document.subject) if document.subject else (document.lab or document.title, "")
-    keywords = ["usage report", *filter(None, (document.lab, document.team, document.month))]
+    subject = " · ".join(part for part in (_shortened(document.team), document.month) if part)
+    running = (_shortened(document.lab if subject else document.lab or document.title), subject)
+    keywords = ["usage report", *filter(None, (document.team, document.month, document.snapshot))]
     facts = (
         f"title: {typst_string(document.title)}, language: {typst_string(document.language)}, "
-        f"keywords: ({', '.join(map(typst_string, keywords))},), "
-        f"running: ({typst_string(running[0])}, {typst_string(running[1])}), foot: {typst_string(document.footer)}"
+        f"lab: {typst_string(document.lab)}, keywords: ({', '.join(map(typst_string, keywords))},), "
+        f"running: ({', '.join(map(typst_string, running))}), "
+        f"foot: {typst_string(document.footer)}, paper: {typst_string(document.paper)}"
     )
     title = f"#paper-title({typst_string(document.title)});" if document.shows_title else ""
     return f"{components_source()}\n{page_source()}\n#show: paper.with({facts})\n{title}\n"
+
+
+def _shortened(words: str) -> str:
+    """A name as it runs along the pages; the title has all of it."""
+    short = words if len(words) <= _RUNNING else f"{words[: _RUNNING - 1]}…"
+    return _breakable(short, _RUNNING // 2)
 
 
 def page_source() -> str:
@@ -43,9 +60,9 @@ def block_source(block: Block) -> str:
     match block:
         case Prose(tokens):
             return _prose(tokens)
-        case Figure():
-            # A figure's last line may be a comment.
-            return f"#block(width: 100%)[{block.typst}\n]"
+        case Figure(typst=source, kind=kind):
+            # Inside of a block a page cannot end; and a figure's last line may be a comment.
+            return source if kind == "page_break" else f"#block(width: 100%)[{source}\n]"
         case Foreign(html):
             return "\n\n".join(_part(part) for part in read_parts(html))
         case Picture():
@@ -53,15 +70,16 @@ def block_source(block: Block) -> str:
         case Plain(text):
             return f"#paper-plain({typst_string(_breakable(text, _FIXED_LINE))});"
         case Notice(text, kind):
-            return f"#paper-{'note' if kind == 'note' else 'error-box'}({typst_string(text)});"
+            name = "paper-note" if kind == "note" else "paper-error-box"
+            return f"#{name}({typst_string(_breakable(text, _WORD))});"
 
 
-def _part(part: str | Grid | Picture) -> str:
-    if isinstance(part, Picture):
+def _part(part: str | Grid | Picture | Plain) -> str:
+    if isinstance(part, Picture | Plain):
         return block_source(part)
     if isinstance(part, Grid):
         return _grid(part)
-    return "\n\n".join(f"#par[{_words(paragraph)}];" for paragraph in part.split("\n\n"))
+    return "\n\n".join(f"#par[{_words(_breakable(p, _WORD))}];" for p in part.split("\n\n"))
 
 
 def _words(text: str) -> str:
@@ -76,12 +94,12 @@ def _grid(grid: Grid) -> str:
     size = 8.5 if width <= _LINE else 7
     # What does not fit across an upright page gets a page on its side, and long words may break.
     turned = width > _LINE * 1.2
-    longest = _LINE if width <= _LINE * 1.75 else max(4, int(_LINE * 1.75 / grid.width) - 2)
+    longest = _WORD if width <= _LINE * 1.75 else max(4, int(_LINE * 1.25 / grid.width) - 2)
     head = "".join(f"{_cell(cell, longest, head=True)}, " for row in grid.head for cell in row)
     body = "".join(f"{_cell(cell, longest)}, " for row in grid.body for cell in row)
     align = "".join("right, " if numeric else "left, " for numeric in grid.numeric)
     table = (
-        f"#paper-table(align: ({align}), size: {size}pt, caption: {typst_string(grid.caption)}, "
+        f"#paper-table(align: ({align}), size: {size}pt, caption: {typst_string(_breakable(grid.caption, _WORD))}, "
         f"head: ({head}), {body});"
     )
     if grid.left_out:
@@ -92,12 +110,23 @@ def _grid(grid: Grid) -> str:
 def _cell(cell: Cell, longest: int, *, head: bool = False) -> str:
     text = _breakable(cell.text, longest)
     words = f"#paper-head({typst_string(text)});" if head else _words(text)
-    if cell.ink:
-        words = f'#text(fill: rgb("{cell.ink}"))[{words}];'
+    look = [f'fill: rgb("{cell.ink}")'] if cell.ink else []
+    look += ['weight: "bold"'] if cell.bold else []
+    if look:
+        words = f"#text({', '.join(look)})[{words}];"
+    if cell.bar:
+        words = f"#box(width: {_BAR}mm)[#h(1fr);{words}];"
     options = [f"colspan: {cell.columns}"] if cell.columns > 1 else []
     options += [f"rowspan: {cell.rows}"] if cell.rows > 1 else []
-    options += [f'fill: rgb("{cell.fill}")'] if cell.fill else []
+    options += [f"fill: {_bar(cell)}"] if cell.bar else [f'fill: rgb("{cell.fill}")'] if cell.fill else []
     return f"table.cell({', '.join(options)})[{words}]" if options else f"[{words}]"
+
+
+def _bar(cell: Cell) -> str:
+    """The bar behind the words of a cell, from edge to edge."""
+    stops = ((cell.bar[0][0], 0.0), *cell.bar, (cell.bar[-1][0], 100.0))
+    drawn = (f'(rgb("{colour or cell.fill or "#ffffff"}"), {place:g}%)' for colour, place in stops)
+    return f"gradient.linear({', '.join(drawn)})"
 
 
 def _least_width(grid: Grid) -> int:
@@ -106,7 +135,8 @@ def _least_width(grid: Grid) -> int:
     for row in (*grid.head, *grid.body):
         if len(row) == grid.width:
             for x, cell in enumerate(row):
-                widths[x] = max(widths[x], *(len(word) for word in cell.text.split() or [""]))
+                least = 16 if cell.bar else 0
+                widths[x] = max(widths[x], least, *(len(word) for word in cell.text.split() or [""]))
     return sum(widths) + 2 * grid.width
 
 
@@ -123,7 +153,7 @@ def _token(token: Token) -> str:  # noqa: C901, PLR0911, PLR0912  one case for e
     raw, children = token.get("raw", ""), token.get("children", [])
     match token["type"]:
         case "text":
-            return f"#{typst_string(raw)};"
+            return f"#{typst_string(_breakable(raw, _WORD))};"
         case "group" | "block_text":
             return _prose(children)
         case "paragraph":

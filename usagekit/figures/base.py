@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,7 +26,8 @@ class Figure:
     """A figure or table of a report; Jupyter shows it, the exporters read its MIME bundle.
 
     ``kind`` names the component, ``alt`` says what it shows in words, ``content`` is what was drawn as
-    plain values, ``html`` and ``typst`` are finished source.
+    plain values, ``html`` and ``typst`` are finished source. ``content["table"]``, where there is one, holds the
+    numbers behind it: ``name``, ``columns`` (with units) and ``rows`` (unrounded, None is missing).
     """
 
     kind: str
@@ -52,14 +53,30 @@ def shown_count() -> int:
     return len(_shown)
 
 
-def component(kind: str, alt: str, content: Mapping[str, Any]) -> Figure:
+def component(
+    kind: str, alt: str, content: Mapping[str, Any], *, table: Mapping[str, Any] | None = None
+) -> Figure:
     """Dress plain values with the component ``kind`` of components.html.j2 and of components.typ."""
-    return Figure(kind, alt, content, html(kind, content), f"#uk-{kind}({typst_json(dict(content))})")
+    whole = content if table is None else {**content, "table": table}
+    return Figure(kind, alt, whole, html(kind, content), f"#uk-{kind}({typst_json(dict(content))})")
+
+
+def tables(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every table behind a figure, given the figure's content; those of figures side by side too."""
+    if "table" in content:
+        yield content["table"]
+    for inner in content.get("figures", ()):
+        yield from tables(inner["content"])
 
 
 def html(macro: str, content: Mapping[str, Any]) -> str:
     """One fragment that stands alone: our style sheet and a macro of components.html.j2."""
-    return str(Markup("<style>{}</style>\n{}").format(_css(), getattr(_macros(), macro)(content).strip()))
+    return _style() + str(getattr(_macros(), macro)(content)).strip()
+
+
+def bare_html(figure: Figure) -> Markup:
+    """A figure's HTML without the style sheet, for a figure that holds others."""
+    return Markup(figure.html.removeprefix(_style()))  # noqa: S704 - html() wrote it
 
 
 def source(name: str) -> str:
@@ -68,8 +85,8 @@ def source(name: str) -> str:
 
 
 @cache
-def _css() -> Markup:
-    return Markup(source("components.css").strip())  # noqa: S704 - our own file
+def _style() -> str:
+    return f"<style>{source('components.css').strip()}</style>\n"
 
 
 @cache

@@ -6,7 +6,11 @@ import json
 import unicodedata
 from typing import Any
 
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_ESCAPES = str.maketrans(
+    {c: f"\\u{{{c:x}}}" for c in _CONTROLS}
+    | {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+)
 
 
 def typst_string(text: str) -> str:
@@ -19,7 +23,7 @@ def typst_string(text: str) -> str:
     """
     # Strings from JSON may carry half of a surrogate pair, which no UTF-8 file can.
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return '"' + "".join(_escape(c) for c in whole) + '"'
+    return f'"{whole.translate(_ESCAPES)}"'
 
 
 def typst_json(value: Any) -> str:
@@ -69,9 +73,3 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_printable(v) for v in value]
     return value
-
-
-def _escape(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    return f"\\u{{{ord(character):x}}}" if unicodedata.category(character) == "Cc" else character

@@ -12,11 +12,10 @@ from zoneinfo import ZoneInfo
 from matplotlib.font_manager import findfont
 from matplotlib.ft2font import FT2Font
 
-from usagekit.analysis.months import month_name
 from usagekit.analysis.wording import count_text, value_text
 from usagekit.figures import style
 from usagekit.figures.escape import shown_name
-from usagekit.period import Period, month_of
+from usagekit.period import Period, month_name, month_of
 from usagekit.query import UsageQuery
 from usagekit.vocabulary import METRICS, Metric
 

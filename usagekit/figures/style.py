@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from matplotlib import font_manager
 from matplotlib import style as mpl_style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
@@ -38,7 +39,12 @@ _VARIABLES = {
     ACCENT: "var(--accent, #2a7fb0)",
 }
 
-_WIDTH_MM = 174
+FULL_MM: Final = 174
+"""Width of the text of an A4 page."""
+
+HALF_MM: Final = 83
+"""Width of one of two charts side by side."""
+
 _RC: Any = {
     "font.family": list(FAMILIES),
     "font.size": 8,
@@ -71,9 +77,9 @@ def chart_style() -> Iterator[None]:
         yield
 
 
-def canvas(height_mm: float) -> Canvas:
-    """An empty drawing as wide as the text of an A4 page (174 mm); no pyplot, so nothing stays open."""
-    return Canvas(figsize=(_WIDTH_MM / 25.4, height_mm / 25.4), facecolor="none")
+def canvas(height_mm: float, width_mm: float = FULL_MM) -> Canvas:
+    """An empty drawing, by default as wide as the text of an A4 page; no pyplot, so nothing stays open."""
+    return Canvas(figsize=(width_mm / 25.4, height_mm / 25.4), facecolor="none")
 
 
 def to_svg(drawing: Canvas) -> str:
@@ -86,6 +92,14 @@ def to_svg(drawing: Canvas) -> str:
     # Several charts share a page: names such as "axes_1" would be there twice.
     svg = re.sub(r' id="[a-zA-Z][\w.]*_\d+"', "", svg)
     return re.sub(r"\n\s*", "\n", re.sub(r"\s*<!--.*?-->", "", svg))
+
+
+def to_png(drawing: Canvas, *, dots_per_inch: int) -> bytes:
+    """The drawing as PNG, for mail programs, which show no SVG; the same drawing always gives the same bytes."""
+    buffer = io.BytesIO()
+    drawing.set_dpi(dots_per_inch)
+    FigureCanvasAgg(drawing).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
 
 
 def for_screen(svg: str) -> str:

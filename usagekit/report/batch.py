@@ -1,48 +1,47 @@
-"""A month of reports: plan them, make them in worker processes, and remember which failed.
+"""A month of reports: plan them, make them, and keep in the ledger what has become of each.
 
 One team's failure, or the death of the process that makes its report, never stops the others.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from usagekit.engine.files import locked, publish_bytes
-from usagekit.errors import RenderError
+from usagekit.engine.files import locked
+from usagekit.errors import RenderError, UsageKitError
 from usagekit.period import parse_month
+from usagekit.report.crash import step
+from usagekit.report.ledger import open_ledger, read_entries
 from usagekit.report.limits import Limits
-from usagekit.report.publish import sweep, up_to_date
+from usagekit.report.making import Making
+from usagekit.report.publish import LOCK_FILE, sweep
+from usagekit.report.stopping import Stopped, stop_on_terminate
 from usagekit.report.template import Scalar, Template, load_template, validate
 from usagekit.report.unit import Failure, Outcome, Rendered, Skipped, Unit, report_directory, team_slug
-from usagekit.report.workers import Lost, work
 
 __all__ = [
+    "LOCK_FILE",
     "Failure",
     "Limits",
     "Outcome",
     "Rendered",
     "Skipped",
+    "Stopped",
     "Summary",
     "Unit",
+    "only_failed",
     "plan_month",
     "read_failures",
     "render_month",
     "summarise",
     "team_slug",
 ]
-
-RUN_FILE: Final = "run.json"
-"""Beside the reports of a month: when they were last worked on, and the failures still open."""
-
-LOCK_FILE: Final = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,13 @@ class Summary:
     skipped: tuple[Skipped, ...]
     failed: tuple[Failure, ...]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many reports became what."""
+        return {"rendered": len(self.rendered), "unchanged": len(self.skipped), "failed": len(self.failed)}
+
     def __str__(self) -> str:
-        counts = f"{len(self.rendered)} rendered, {len(self.skipped)} unchanged, {len(self.failed)} failed"
+        counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         return "\n".join([counts, *map(str, self.failed)])
 
 
@@ -95,6 +99,7 @@ def plan_month(
         team is named twice.
     """
     parse_month(month)
+    _check_place(reports.absolute() / month)
     read = template if isinstance(template, Template) else load_template(template)
     if not snapshot.exists():
         raise RenderError(f"no snapshot at {snapshot}: fetch {month} first", template=read.name, month=month)
@@ -116,22 +121,38 @@ def plan_month(
 
 
 def render_month(
-    units: Sequence[Unit], *, jobs: int | None = None, force: bool = False, limits: Limits | None = None
+    units: Sequence[Unit],
+    *,
+    jobs: int | None = None,
+    force: bool = False,
+    limits: Limits | None = None,
+    executor: Executor | None = None,
+    cold: bool = False,
+    begun: Callable[[Unit], None] | None = None,
+    at_end: Callable[[], object] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Make reports of one month in ``jobs`` processes (one a processor by default); outcomes come as they are known.
 
     A report whose template, parameters, snapshot and version are those of the published one is skipped
-    unless ``force``. The lock on the reports directory is held until the iterator ends or is closed.
+    unless ``force``. The lock on the reports directory is held until the iterator ends or is closed. An
+    ``executor`` makes the reports elsewhere, ``jobs`` at a time if given; what hangs there only its owner can kill.
+    ``cold`` gives every report a kernel from scratch; ``begun`` is told of each report that is started. ``at_end``
+    is called under the lock however the batch ends; where it ends with an error, that one is told and no other.
+
+    In the main thread SIGTERM ends the batch within ten seconds, with nothing left running on this machine.
 
     Raises
     ------
     RenderError : a unit does not fit its template or its month's directory, or two share a directory.
     StoreLocked : another batch is at work (on the first step of the iterator).
+    StoreError : the ledger is damaged or cannot be written.
+    Stopped : SIGTERM came before all reports were made.
     """
     if not units:
         none: tuple[Outcome, ...] = ()
         return (outcome for outcome in none)
     month_directory = units[0].directory.parent
+    _check_place(month_directory)
     for unit in units:
         validate(unit.template, unit.parameters)
         if unit.directory.parent != month_directory or unit.month != month_directory.name:
@@ -140,62 +161,88 @@ def render_month(
                 month=unit.month,
             )
     _check_distinct(units)
-    count = jobs or os.cpu_count() or 1
-    return _render_all(units, month_directory, jobs=count, force=force, limits=limits or Limits())
+    count = jobs or (len(units) if executor else os.cpu_count() or 1)
+    making = Making(count, limits or Limits(), executor=executor, force=force, cold=cold, begun=begun)
+    return _render_all(units, month_directory, making, at_end)
+
+
+def only_failed(units: Iterable[Unit]) -> list[Unit]:
+    """Those units whose last attempt failed."""
+    months: dict[Path, dict[str, Any]] = {}
+    found = []
+    for unit in units:
+        directory = unit.directory.parent
+        if directory not in months:
+            months[directory] = read_failures(directory)
+        if unit.directory.name in months[directory]:
+            found.append(unit)
+    return found
 
 
 def read_failures(month_directory: Path) -> dict[str, dict[str, Any]]:
-    """The failures of a month that no later run has mended, by the name of the report's directory."""
-    try:
-        failures = json.loads((month_directory / RUN_FILE).read_bytes())["failures"]
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise RenderError(f"{month_directory / RUN_FILE} is damaged: remove it and render again") from error
-    return dict(failures)
+    """The failures of a month that no later run has mended, by the name of the report's directory.
+
+    Raises
+    ------
+    StoreError : the ledger is damaged or of a newer usagekit.
+    """
+    directory = month_directory.absolute()
+    wanted = ("template", "team", "month", "cell_index", "error_name", "error", "notebook", "at_utc")
+    return {
+        name: {column: getattr(entry, column) for column in wanted}
+        for name, entry in read_entries(directory.parent, directory.name).items()
+        if entry.is_open_failure
+    }
 
 
 def _render_all(
-    units: Sequence[Unit], month_directory: Path, *, jobs: int, force: bool, limits: Limits
+    units: Sequence[Unit], month_directory: Path, making: Making, at_end: Callable[[], object] | None
 ) -> Generator[Outcome, None, None]:
-    what = f"the reports directory {month_directory.parent}"
-    with locked(month_directory.parent / LOCK_FILE, what=what):
-        failures = read_failures(month_directory)
+    reports = month_directory.parent
+    # A moment's patience: for whoever has it only for a moment.
+    with locked(reports / LOCK_FILE, what=f"the reports directory {reports}", patience=0.2):
+        step("batch:locked")
+        try:
+            yield from _render_locked(units, month_directory, making)
+        except BaseException:
+            if at_end:
+                with suppress(UsageKitError, OSError):  # the first error says more
+                    at_end()
+            raise
+        if at_end:
+            at_end()
+    step("batch:unlocked")
+
+
+def _render_locked(
+    units: Sequence[Unit], month_directory: Path, making: Making
+) -> Generator[Outcome, None, None]:
+    done = 0
+    with open_ledger(month_directory.parent) as ledger, stop_on_terminate() as stop:
+        sweep(month_directory)
+        step("batch:swept")
         try:
             # Closed before the sweep: a caller may stop in the middle, with workers still at their reports.
-            with closing(_outcomes(units, jobs=jobs, force=force, limits=limits)) as outcomes:
+            with closing(making.outcomes(units, ledger=ledger, stop=stop)) as outcomes:
                 for outcome in outcomes:
-                    name = outcome.unit.directory.name
-                    failures.pop(name, None)
-                    if isinstance(outcome, Failure):
-                        failures[name] = _as_json(outcome)
-                    # After each report: a batch that is killed must not lose what it has learned.
-                    _write_run(month_directory, failures)
+                    done += 1
                     yield outcome
         finally:
             sweep(month_directory)
+        step("batch:made")
+        if done < len(units):
+            raise Stopped(
+                f"stopped by SIGTERM with {done} of {len(units)} reports done: the same command goes on from there",
+                month=units[0].month,
+            )
 
 
-def _outcomes(
-    units: Sequence[Unit], *, jobs: int, force: bool, limits: Limits
-) -> Generator[Outcome, None, None]:
-    due = []
-    for unit in units:
-        manifest = None if force else up_to_date(unit)
-        if manifest is None:
-            due.append(unit)
-        else:
-            yield Skipped(unit, manifest)
-    function = partial(_render_in_worker, limits)
-    with closing(work(function, due, jobs=min(jobs, len(due)), seconds=limits.worker_seconds)) as results:
-        for unit, result in results:
-            yield Failure(unit, None, "WorkerLost", result.reason) if isinstance(result, Lost) else result
-
-
-def _render_in_worker(limits: Limits, unit: Unit) -> Rendered | Failure:
-    from usagekit.report.render import render_unit  # heavy: only workers load papermill, and only once
-
-    return render_unit(unit, limits=limits)
+def _check_place(month_directory: Path) -> None:
+    if month_directory.is_symlink():
+        raise RenderError(
+            f"{month_directory} is a symbolic link: reports are only written to real directories",
+            month=month_directory.name,
+        )
 
 
 def _check_distinct(units: Iterable[Unit]) -> None:
@@ -209,21 +256,3 @@ def _check_distinct(units: Iterable[Unit]) -> None:
                 month=unit.month,
             )
         seen[unit.directory] = unit
-
-
-def _as_json(failure: Failure) -> dict[str, Any]:
-    return {
-        "template": failure.unit.template.name,
-        "team": failure.unit.team,
-        "month": failure.unit.month,
-        "cell_index": failure.cell_index,
-        "error_name": failure.error_name,
-        "error": failure.error,
-        "notebook": failure.notebook_path.name if failure.notebook_path else None,
-        "at_utc": failure.at.isoformat(timespec="seconds"),
-    }
-
-
-def _write_run(month_directory: Path, failures: Mapping[str, Any]) -> None:
-    content = {"updated_utc": datetime.now(UTC).isoformat(timespec="seconds"), "failures": failures}
-    publish_bytes(month_directory / RUN_FILE, json.dumps(content, ensure_ascii=False, indent=1).encode())

@@ -1,20 +1,28 @@
 """Is this notebook a finished report? The notebook file itself cannot be trusted to say so.
 
 papermill reports success after a killed kernel and after ``sys.exit(0)``. A report is done when every code cell
-ran without an error AND the completion marker of its last cell names the team and the month asked for.
+ran without an error AND the completion marker of its last cell names the team and the month asked for, with the
+device hours that the snapshot has for them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nbformat import NotebookNode
 
-from usagekit.export.document import REPORT_MIME
+from usagekit.errors import QueryError
+from usagekit.export.document import FIGURE_MIME, REPORT_MIME, TYPST_MIME
 from usagekit.figures.escape import printable
+from usagekit.query import UsageQuery
 from usagekit.report.unit import Failure, Unit
+from usagekit.snapshot import SnapshotSource
 
 _TERMINAL_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_LINE = 300
@@ -50,8 +58,11 @@ def judge(notebook: NotebookNode, unit: Unit, *, stopped_by: Broken | None = Non
             raise Broken("NotRun", "this cell did not run", index)
     facts = _marker(cells)
     for name, asked in (("team", unit.team), ("month", unit.month)):
-        if asked is not None and facts.get(name) != asked:
-            raise Broken("WrongReport", f"asked for {name} {asked!r}, the notebook made {facts.get(name)!r}")
+        told = facts.get(name)
+        if told != asked and (told or asked is not None):  # a report on the whole lab names no team
+            raise Broken("WrongReport", f"asked for {name} {asked!r}, the notebook made {told!r}")
+    _check_figures(cells, facts)
+    _check_hours(unit, facts)
     return facts
 
 
@@ -85,3 +96,47 @@ def _marker(cells: list[tuple[int, NotebookNode]]) -> dict[str, Any]:
     if not found or not isinstance(found[-1], Mapping):
         raise Broken("Incomplete", "the notebook ended without its completion marker, uk.complete(…)")
     return dict(found[-1])
+
+
+def _check_figures(cells: list[tuple[int, NotebookNode]], facts: Mapping[str, Any]) -> None:
+    """The notebook holds the figures that its kernel counted."""
+    bundles = [output.get("data", {}) for _, cell in cells for output in cell.outputs]
+    shown = {hashlib.sha256(b[TYPST_MIME].encode()).digest() for b in bundles if FIGURE_MIME in b}
+    if facts.get("figure_count", len(shown)) != len(shown):
+        told = facts["figure_count"]
+        raise Broken("WrongReport", f"the notebook says it shows {told} figures, it holds {len(shown)}")
+
+
+def _check_hours(unit: Unit, facts: Mapping[str, Any]) -> None:
+    """The device hours of the marker are those of the snapshot; None only where it has none either."""
+    wanted = _hours(unit)
+    told = facts.get("total_hours")
+    if wanted is None or (told is None and wanted == 0):
+        return
+    if not isinstance(told, int | float) or not math.isclose(told, wanted, rel_tol=0, abs_tol=1e-6):
+        raise Broken("WrongReport", f"the snapshot has {wanted:.6f} device hours, the notebook says {told}")
+
+
+def _hours(unit: Unit) -> float | None:
+    """Device hours of the unit's team and month by its snapshot (h); None where that is not to be had."""
+    if not _is_snapshot(unit):
+        return None
+    source = SnapshotSource(unit.snapshot)
+    if str(source.period) != unit.month:
+        raise Broken("WrongReport", f"asked for month {unit.month}, the snapshot is of {source.period}")
+    query = UsageQuery(start=source.period.start, end=source.period.end, timezone=source.timezone)
+    if unit.team is not None:
+        query = replace(query, by="team", filters=(("team_name", (unit.team,)),))
+    try:
+        return float(source.usage(query)["total_time_hours"].sum())
+    except QueryError:  # this answer was not to be had when the snapshot was fetched
+        return None
+
+
+def _is_snapshot(unit: Unit) -> bool:
+    """Templates of one's own may read other things than snapshots of ours."""
+    try:
+        manifest = json.loads((unit.snapshot / "manifest.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and "format" in manifest

@@ -1,105 +1,155 @@
-"""A month's reports from the command line: which teams, how far, and where the result is."""
+"""A month's reports: which there are to make, how far they are, and where the result is."""
 
 from __future__ import annotations
 
-import secrets
 import sys
-import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from usagekit.errors import RenderError, did_you_mean
+from usagekit.engine.files import locked
+from usagekit.errors import RenderError, StoreError, did_you_mean
 from usagekit.report.batch import (
-    Failure,
+    LOCK_FILE,
     Outcome,
-    Rendered,
     Summary,
     Unit,
+    only_failed,
     plan_month,
     render_month,
     summarise,
 )
+from usagekit.report.lines import write_line
+from usagekit.report.progress import LogStyle, watching
 from usagekit.report.site import write_index
-from usagekit.sample_lab import MONTH, write_sample
+from usagekit.report.template import Scalar, load_template, require_trusted
+from usagekit.settings import Settings
 from usagekit.snapshot import SnapshotSource
+
+TEAM_TEMPLATE: Final = "team_month"
+LAB_TEMPLATE: Final = "lab_month"
 
 _console = Console(stderr=True, highlight=False)
 
 
-def render_reports(
-    snapshot: Path,
-    reports: Path,
-    *,
-    teams: Sequence[str] | None = None,
-    leave_out: Collection[str] = (),
-    template: str = "team_month",
-    jobs: int | None = None,
-    force: bool = False,
-) -> Summary:
-    """Make the reports of a snapshot's month, of all its teams but ``leave_out``, and the index page.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a month is to be made, and how: all of its reports in workers of this machine by default.
 
-    Progress goes to standard error: a bar where somebody looks, a line a report where nobody does.
+    ``teams`` are exact names, ``template`` a name or path. ``only_failed`` leaves out what did not fail the last
+    time. ``log`` says how progress is told (:func:`usagekit.report.progress.watching`).
+    """
+
+    teams: Sequence[str] | None = None
+    template: str | None = None
+    jobs: int | None = None
+    force: bool = False
+    only_failed: bool = False
+    cold: bool = False
+    executor: Executor | None = None
+    log: LogStyle = "auto"
+
+
+def render_reports(
+    snapshot: Path, reports: Path, *, settings: Settings, asked: Asked | None = None
+) -> Summary:
+    """Make the reports of a snapshot's month, the lab's and every team's, and the index pages.
+
+    Progress goes to standard error, the path of the index to standard output.
 
     Raises
     ------
-    StoreError : there is no snapshot.
+    StoreError : there is no snapshot, or the index cannot be written.
     RenderError : a team is unknown, or the template does not fit.
     StoreLocked : another batch is at work.
+    Stopped : SIGTERM came before all reports were made.
     """
+    wanted = asked or Asked()
     source = SnapshotSource(snapshot)
-    month = source.period.month or ""
-    wanted = [t for t in source.teams if t not in leave_out] if teams is None else list(teams)
-    for team in wanted:
+    units = plan_reports(source, reports, settings=settings, asked=wanted)
+    if wanted.only_failed:
+        units = only_failed(units)
+    began = time.monotonic()
+
+    def write_pages() -> None:
+        try:
+            write_index(reports, str(source.period), snapshots=snapshot.parent, renamed=settings.renamed)
+        except OSError as error:
+            raise StoreError(f"the index of the reports in {reports} cannot be written: {error}") from error
+
+    if units:
+        outcomes = _make(units, wanted, write_pages)
+    else:
+        outcomes = []
+        with locked(reports / LOCK_FILE, what=f"the reports directory {reports}", patience=0.2):
+            write_pages()
+    summary, seconds = summarise(outcomes), time.monotonic() - began
+    if wanted.log == "json":
+        write_line("summary", month=str(source.period), **summary.counts, seconds=round(seconds, 3))
+    else:
+        _console.print(f"{summary} in {seconds:.1f} s", markup=False)
+    sys.stdout.write(f"{reports / 'index.html'}\n")
+    return summary
+
+
+def plan_reports(source: SnapshotSource, reports: Path, *, settings: Settings, asked: Asked) -> list[Unit]:
+    """The lab's report and one for each team but those left out; of one template alone if it is named."""
+    month = str(source.period)
+    for team in asked.teams or ():
         if team not in source.teams:
             raise RenderError(
                 f"no team {team!r} in {month}{did_you_mean(team, source.teams)}", team=team, month=month
             )
-    units = plan_month(month, wanted, snapshot=snapshot, reports=reports, template=template)
-    began = time.monotonic()
-    outcomes = _show(units, jobs, force)
-    index = write_index(reports, month)
-    summary = summarise(outcomes)
-    _console.print(f"{summary} in {time.monotonic() - began:.1f} s", markup=False)
-    sys.stdout.write(f"{index}\n")
-    return summary
+    teams = (
+        [t for t in source.teams if t not in settings.exclude_teams] if asked.teams is None else asked.teams
+    )
+    names = [asked.template] if asked.template else [LAB_TEMPLATE, TEAM_TEMPLATE]
+    units: list[Unit] = []
+    for name in names:
+        template = load_template(name)
+        require_trusted(template)
+        about: Sequence[str | None] = teams if "team" in template.parameters else [None]
+        if about == [None] and asked.teams is not None and not asked.template:
+            continue  # who names teams does not mean the lab
+        options = {k: v for k, v in _options(settings).items() if k in template.parameters}
+        units += plan_month(
+            month, about, snapshot=source.directory, reports=reports, template=template, options=options
+        )
+    return units
 
 
-def render_demo(reports: Path, *, jobs: int | None = None) -> Summary:
-    """Go the whole way on the sample lab, over real HTTP: store, API, snapshot, reports."""
-    from usagekit.api.client import Client
-    from usagekit.api.server import create_app, serving
-    from usagekit.fetch import fetch_snapshot
-    from usagekit.lab import Lab
-    from usagekit.sources import ApiSource
-
-    token = secrets.token_urlsafe(16)
-    snapshot = reports / MONTH / ".snapshot"
-    with tempfile.TemporaryDirectory(prefix="usagekit-") as folder:
-        _console.print("making the sample lab")
-        write_sample(Path(folder))
-        with serving(create_app(folder, token=token)) as url, Client(base_url=url, token=token) as client:
-            lab = Lab(ApiSource(client), name="Sample device lab", timezone="Europe/Berlin")
-            fetch_snapshot(lab, MONTH, snapshot)
-            _console.print(f"fetched {MONTH} from {url}: {len(SnapshotSource(snapshot).parts)} requests")
-    return render_reports(snapshot, reports, jobs=jobs)
+def _options(settings: Settings) -> Mapping[str, Scalar]:
+    """What the settings say about the looks and contents of reports; each template takes what it knows."""
+    return {
+        "paper": settings.paper,
+        "price": settings.price,
+        "currency": settings.currency,
+        "showback": settings.showback,
+        "names": settings.names,
+    }
 
 
-def _show(units: Sequence[Unit], jobs: int | None, force: bool) -> list[Outcome]:
+def _make(units: Sequence[Unit], asked: Asked, at_end: Callable[[], None]) -> list[Outcome]:
     """Run the batch and tell how far it is."""
     outcomes: list[Outcome] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    looked_at = _console.is_terminal
-    with Progress(*columns, console=_console, disable=not looked_at, transient=True) as progress:
-        task = progress.add_task("Rendering", total=len(units))
-        for outcome in render_month(units, jobs=jobs, force=force):
-            outcomes.append(outcome)
-            progress.advance(task)
-            if isinstance(outcome, Failure):
-                progress.console.print(f"failed: {outcome}", markup=False)
-            elif isinstance(outcome, Rendered) and not looked_at:
-                progress.console.print(f"{outcome.unit} ({outcome.seconds:.1f} s)", markup=False)
+    with watching(len(units), log=asked.log) as watcher:
+        batch = render_month(
+            units,
+            jobs=asked.jobs,
+            force=asked.force or asked.only_failed,
+            executor=asked.executor,
+            cold=asked.cold,
+            begun=watcher.begun,
+            at_end=at_end,
+        )
+        with closing(batch):
+            for outcome in batch:
+                outcomes.append(outcome)
+                watcher.done(outcome)
     return outcomes

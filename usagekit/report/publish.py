@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import shutil
-import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from html.parser import HTMLParser
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Final
 
-from usagekit.engine.files import sha256, sync_directory, sync_file
+from usagekit.engine.files import sha256, sync_directory, write_synced
 from usagekit.errors import RenderError
-from usagekit.figures.escape import shown_name
+from usagekit.report.crash import step
 from usagekit.report.unit import Unit
+from usagekit.report.workplace import FAILED_NOTEBOOK, LOCK_FILE, batch_at_work, sweep, work_directory
+
+__all__ = [
+    "FAILED_NOTEBOOK",
+    "LOCK_FILE",
+    "MANIFEST",
+    "batch_at_work",
+    "check_pages",
+    "damaged_files",
+    "made_otherwise",
+    "publish",
+    "read_manifest",
+    "recipe",
+    "recipe_key",
+    "sweep",
+    "up_to_date",
+    "work_directory",
+]
 
 MANIFEST: Final = "manifest.json"
-FAILED_NOTEBOOK: Final = "report.failed.ipynb"
-_WORK = ".work"
-
-
-def check_pages(unit: Unit, html: str, pdf: bytes) -> None:
-    """Read the finished pages back: their title or first page must name the team and the month.
-
-    Raises
-    ------
-    RenderError : a page does not.
-    """
-    for kind, text in (("HTML", _html_title(html)), ("PDF", _pdf_title(pdf))):
-        page = _condensed(text)
-        team = () if unit.team is None else tuple(filter(str.strip, (unit.team, shown_name(unit.team))))
-        for what, forms in (("team", team), ("month", (unit.month, unit.month_name))):
-            if forms and not any(_condensed(form) in page for form in forms):
-                raise RenderError(f"the {kind} does not name the {what} in its title or on its first page")
 
 
 def recipe(unit: Unit) -> dict[str, Any]:
@@ -48,8 +44,14 @@ def recipe(unit: Unit) -> dict[str, Any]:
         "template_sha256": unit.template.sha256,
         "parameters": unit.parameters | {"snapshot": unit.snapshot.name},
         "snapshot_sha256": sha256(source) if source.is_file() else None,
-        "usagekit_version": version("usagekit"),
+        "usagekit_version": _version(),
     }
+
+
+def recipe_key(made_from: Mapping[str, Any]) -> str:
+    """A recipe as one hash: the key of a unit in the ledger."""
+    text = json.dumps(made_from, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
@@ -58,7 +60,8 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
         manifest = json.loads((directory / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("facts"), dict) else None
+    whole = isinstance(manifest, dict) and all(isinstance(manifest.get(k), dict) for k in ("facts", "files"))
+    return manifest if whole else None
 
 
 def up_to_date(unit: Unit) -> dict[str, Any] | None:
@@ -67,8 +70,13 @@ def up_to_date(unit: Unit) -> dict[str, Any] | None:
     # A snapshot that cannot be told from another one is never taken for unchanged.
     if manifest is None or wanted["snapshot_sha256"] is None:
         return None
-    same = all(manifest.get(key) == value for key, value in wanted.items())
+    same = not made_otherwise(manifest, wanted)
     return manifest if same and not damaged_files(unit.directory, manifest) else None
+
+
+def made_otherwise(manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What of a recipe differs in the manifest of a report: the names of its entries."""
+    return [key for key, value in wanted.items() if key not in manifest or manifest[key] != value]
 
 
 def damaged_files(directory: Path, manifest: Mapping[str, Any]) -> list[str]:
@@ -80,92 +88,69 @@ def damaged_files(directory: Path, manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-@contextmanager
-def work_directory(final: Path) -> Iterator[Path]:
-    """A private directory beside the final one, on the same disk, gone in the end."""
-    if final.is_symlink():
-        raise RenderError(f"{final} is a symbolic link: reports are only written to real directories")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    path = Path(mkdtemp(prefix=f".{final.name}.", suffix=_WORK, dir=final.parent))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+def check_pages(unit: Unit, html: str, pdf: bytes) -> None:
+    """What :func:`usagekit.report.readback.check_pages` does."""
+    from usagekit.report import readback  # heavy: who only looks at what is published does not need it
 
-
-def sweep(month_directory: Path) -> None:
-    """Remove the work directories of killed workers and batches; only under the batch's lock."""
-    for path in month_directory.glob(f".*{_WORK}"):
-        shutil.rmtree(path, ignore_errors=True)  # a dying kernel may still write; the next sweep gets it
+    readback.check_pages(unit, html, pdf)
 
 
 def publish(
-    unit: Unit, work: Path, manifest: Mapping[str, Any], *, files: Mapping[str, bytes]
+    unit: Unit,
+    work: Path,
+    manifest: Mapping[str, Any],
+    *,
+    files: Mapping[str, bytes],
+    batch: str | None = None,
 ) -> dict[str, Any]:
     """Put the files of a report in place, each whole, the manifest last; returns the whole manifest.
 
     Everything is on the disk before the first rename, so a full disk costs the new report and never the old
-    one. Files that the manifest does not describe (:func:`damaged_files`) come from a power cut between two
-    renames.
+    one. Nothing is published once the ``batch`` has ended (:func:`batch_at_work`). Files that the manifest does not describe (:func:`damaged_files`) come from a power cut between two
+    renames. Files that the last revision had and this one has not go when the new manifest is in place.
+
+    Raises
+    ------
+    RenderError : the pages do not say what the notebook found, a file's name leads elsewhere, or the batch has ended.
+    OSError : the disk is full or cannot be written.
     """
+    from usagekit.report import readback
+
+    if wrong := [name for name in files if not _is_plain(name)]:
+        raise RenderError(f"a report cannot have a file called {wrong[0]!r}")
+    readback.check_facts(files, manifest["facts"])
+    step("publish:checked")
     about = {name: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
     whole = {**manifest, "files": about}
     text = json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False)
     contents = {**files, MANIFEST: text.encode()}
     for name, content in contents.items():
-        (work / name).write_bytes(content)
-        sync_file(work / name)
+        write_synced(work / name, content)
+        step(f"publish:wrote-{name}")
+    if not batch_at_work(unit, batch):
+        raise RenderError("the batch that ordered it has ended: nothing was published")
     unit.directory.mkdir(exist_ok=True)
+    step("publish:made-directory")
+    before = (read_manifest(unit.directory) or {"files": {}})["files"]
     for name in contents:
         (work / name).replace(unit.directory / name)
+        step(f"publish:renamed-{name}")
     sync_directory(unit.directory)
+    step("publish:synced-report")
     sync_directory(unit.directory.parent)
-    (unit.directory / FAILED_NOTEBOOK).unlink(missing_ok=True)
+    step("publish:synced-month")
+    for name in [*filter(_is_plain, before.keys() - files.keys()), FAILED_NOTEBOOK]:
+        (unit.directory / name).unlink(missing_ok=True)
+    step("publish:removed-old-files")
     return whole
 
 
-def _condensed(text: str) -> str:
-    """Text without what a typesetter may change: form, white space, line breaks, invisible characters."""
-    return "".join(
-        c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) not in _UNPRINTED
-    )
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file of a report: nothing hidden, no path, none of our own."""
+    reserved = name in (MANIFEST, FAILED_NOTEBOOK)
+    return bool(name) and Path(name).name == name and not name.startswith(".") and not reserved
 
 
-# U+FFFD (So) stands for characters that cannot be shown; dropping both sides of it would hide a lost name.
-_UNPRINTED = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zs", "Zl", "Zp"})
-
-
-def _html_title(html: str) -> str:
-    reader = _TitleReader()
-    reader.feed(html)
-    reader.close()
-    return " ".join(reader.found)
-
-
-class _TitleReader(HTMLParser):
-    """Collects the text of the title, the first-level headings and the page's header and footer."""
-
-    _TAGS = frozenset({"title", "h1", "header", "footer"})
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: list[str] = []
-        self._depth = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._depth += tag in self._TAGS
-
-    def handle_endtag(self, tag: str) -> None:
-        self._depth -= tag in self._TAGS
-
-    def handle_data(self, data: str) -> None:
-        if self._depth > 0:
-            self.found.append(data)
-
-
-def _pdf_title(pdf: bytes) -> str:
-    from pypdf import PdfReader
-
-    reader = PdfReader(io.BytesIO(pdf))
-    title = reader.metadata.title if reader.metadata else None
-    return f"{title or ''} {reader.pages[0].extract_text()}"
+@cache
+def _version() -> str:
+    return version("usagekit")

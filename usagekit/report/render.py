@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
+import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import nbformat
 import papermill
@@ -22,72 +23,71 @@ from papermill.engines import NBClientEngine, NotebookExecutionManager, papermil
 from usagekit.engine.files import publish_bytes
 from usagekit.export.exporters import export_html, export_pdf
 from usagekit.report.judge import Broken, as_failure, current_cell, judge
-from usagekit.report.limits import Limits
-from usagekit.report.publish import FAILED_NOTEBOOK, check_pages, publish, recipe, work_directory
+from usagekit.report.kernels import PROVISIONER, LeanClient
+from usagekit.report.limits import Limits, kernel_environment
+from usagekit.report.publish import (
+    FAILED_NOTEBOOK,
+    batch_at_work,
+    check_pages,
+    made_otherwise,
+    publish,
+    recipe,
+    work_directory,
+)
+from usagekit.report.tables import csv_files
 from usagekit.report.unit import Failure, Rendered, Unit
 
-_JUPYTER = (
-    "PATH",
-    "DATA_DIR",
-    "CONFIG_DIR",
-    "CONFIG_PATH",
-    "RUNTIME_DIR",
-    "PLATFORM_DIRS",
-    "PREFER_ENV_PATH",
-)
-_PYTHON = ("PATH", "HOME", "TZPATH", "UTF8", "HASHSEED", "NOUSERSITE", "DONTWRITEBYTECODE", "PYCACHEPREFIX")
-KERNEL_VARIABLES: Final = frozenset(
-    {"PATH", "HOME", "USER", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CACHE_HOME", "USAGEKIT_CACHE"}
-    | {"VIRTUAL_ENV", "CONDA_PREFIX", "MPLCONFIGDIR", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
-    | {f"JUPYTER_{name}" for name in _JUPYTER}
-    | {f"PYTHON{name}" for name in _PYTHON}
-)
-"""All that a kernel sees of the environment, beside ``LC_*``. One by one: JUPYTER_TOKEN is a secret too."""
-
 _ENGINE = "usagekit"
+_LONGEST_NAME = 200
+_exporting = threading.Lock()  # caught warnings are those of the process, so threads export one by one
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # what nbclient logs as errors is in the Failure, said once
 
 
-def render_unit(unit: Unit, *, limits: Limits | None = None) -> Rendered | Failure:
+def render_unit(
+    unit: Unit, *, limits: Limits | None = None, cold: bool = False, batch: str | None = None
+) -> Rendered | Failure:
     """Make one report and publish it; whatever goes wrong is returned as a :class:`Failure`.
 
-    The caller sees to it that no two processes make the same report at once, and that the template fits
-    (:func:`usagekit.report.template.validate`).
+    The kernel is forked from one that has imported everything, where that is possible and unless ``cold``.
+    The caller sees to it that the template fits (:func:`usagekit.report.template.validate`). Nothing is written
+    once the ``batch`` has ended (:func:`usagekit.report.publish.batch_at_work`).
     """
     notebooks: list[NotebookNode] = []  # the last one tried, for the failure's sake
     try:
         with work_directory(unit.directory) as work:
-            return _render(unit, work, limits or Limits(), notebooks)
+            attempt = partial(_Run, work, unit.snapshot, limits or Limits(), not cold)
+            return _render(unit, attempt, notebooks, batch)
     except Exception as error:  # noqa: BLE001 - one report's failure is data: it never stops the others
         failure = as_failure(error, unit)
+    if not batch_at_work(unit, batch):
+        return failure
     try:
         for notebook in notebooks[-1:]:
             path = unit.directory / FAILED_NOTEBOOK
-            publish_bytes(path, _notebook_bytes(notebook))
+            publish_bytes(path, _notebook_bytes(notebook), private=True)
             return replace(failure, notebook_path=path)
     except OSError:  # a full disk may be the very reason of the failure, which must still be told
         _log.warning("the notebook of the failed report on %s could not be kept", unit)
     return failure
 
 
-def kernel_environment() -> dict[str, str]:
-    """The environment of a kernel: an allow-list, so that no token or password can reach a notebook."""
-    return {k: v for k, v in os.environ.items() if k in KERNEL_VARIABLES or k.startswith("LC_")}
-
-
-def _render(unit: Unit, work: Path, limits: Limits, notebooks: list[NotebookNode]) -> Rendered:
+def _render(
+    unit: Unit, attempt: Callable[[], _Run], notebooks: list[NotebookNode], batch: str | None
+) -> Rendered:
     began, started = time.monotonic(), datetime.now(UTC)
     made_from = recipe(unit)
-    run = _run(unit, work, limits)
+    run = _run(unit, attempt())
     if run.notebook is not None and current_cell(run.notebook) is None:
-        run = _run(unit, work, limits)  # the kernel did not come up; a port may have been taken meanwhile
+        run = _run(unit, attempt())  # the kernel did not come up; what it lacked may be there now
     notebook = run.notebook
     if notebook is None:
         raise run.error or Broken("NotRun", "papermill did not run the notebook")
     notebooks.append(notebook)
     facts = judge(notebook, unit, stopped_by=run.stopped_by())
-    with warnings.catch_warnings(record=True) as caught:
+    if changed := made_otherwise(recipe(unit), made_from):
+        raise Broken("ChangedMeanwhile", f"another {', '.join(changed)} than when it began: render it again")
+    with _exporting, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         html = export_html(notebook, name=unit.template.name)
         pdf = export_pdf(notebook, name=unit.template.name)
@@ -100,8 +100,10 @@ def _render(unit: Unit, work: Path, limits: Limits, notebooks: list[NotebookNode
         "warnings": sorted({str(w.message) for w in caught if issubclass(w.category, UserWarning)}),
         "facts": facts,
     }
-    files = {"report.ipynb": _notebook_bytes(notebook), "report.html": html.encode(), "report.pdf": pdf}
-    return Rendered(unit, publish(unit, work, manifest, files=files), time.monotonic() - began)
+    pages = {"report.ipynb": _notebook_bytes(notebook), "report.html": html.encode(), "report.pdf": pdf}
+    files = pages | csv_files(notebook)
+    whole = publish(unit, run.directory, manifest, files=files, batch=batch)
+    return Rendered(unit, whole, time.monotonic() - began)
 
 
 @dataclass
@@ -109,7 +111,10 @@ class _Run:
     """One attempt to run a notebook in ``directory``, and what came of it."""
 
     directory: Path
+    snapshot: Path
     limits: Limits
+    warm: bool
+    manager: Any = None
     notebook: NotebookNode | None = None
     error: Exception | None = None
     printed: dict[int, int] = field(default_factory=dict)
@@ -118,9 +123,18 @@ class _Run:
     def __post_init__(self) -> None:
         self.deadline = time.monotonic() + self.limits.report_seconds
 
-    def seconds_left(self, _cell: NotebookNode) -> int:
-        """Time for the next cell (s)."""
-        return max(1, round(min(self.limits.cell_seconds, self.deadline - time.monotonic())))
+    def seconds_left(self, _cell: NotebookNode) -> float:
+        """Time for the next cell (s), more than 0, which would mean for ever."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise Broken("Timeout", f"the report took longer than {self.limits.report_seconds} s")
+        return min(self.limits.cell_seconds, left)
+
+    def cut(self, cell_index: int, text: str) -> str:
+        """As much of what a cell prints as there is room for."""
+        room = max(0, self.limits.printed_characters - self.printed.get(cell_index, 0))
+        self.printed[cell_index] = self.printed.get(cell_index, 0) + len(text)
+        return text if len(text) <= room else f"{text[:room]}\n… cut here: this cell printed too much\n"
 
     def stopped_by(self) -> Broken | None:
         """Why the run ended before its time."""
@@ -134,18 +148,24 @@ class _Run:
         if index is None:
             return Broken("KernelNotStarted", f"tried twice: {self.error}")
         if isinstance(self.error, DeadKernelError):
-            return Broken("KernelDied", "the kernel was killed, ran out of memory or crashed", index)
+            code = self.manager.provisioner.exit_code
+            how = (
+                f"by signal {-code} (killed, out of memory or crashed)"
+                if (code or 0) < 0
+                else f"with code {code}"
+            )
+            return Broken("KernelDied", f"the kernel ended {how}", index)
         if isinstance(self.error, CellTimeoutError):
             late = time.monotonic() >= self.deadline
             what, limit = (
                 ("report", self.limits.report_seconds) if late else ("cell", self.limits.cell_seconds)
             )
             return Broken("Timeout", f"the {what} took longer than {limit} s", index)
-        return Broken(type(self.error).__name__, str(self.error), index)
+        name = self.error.error_name if isinstance(self.error, Broken) else type(self.error).__name__
+        return Broken(name, str(self.error), index)
 
 
-def _run(unit: Unit, work: Path, limits: Limits) -> _Run:
-    run = _Run(work, limits)
+def _run(unit: Unit, run: _Run) -> _Run:
     try:
         papermill.execute_notebook(
             nbformat.reads(unit.template.source, as_version=4),  # type: ignore[no-untyped-call] # not its path: papermill fills in {braces}
@@ -175,18 +195,16 @@ class _Engine(NBClientEngine):  # type: ignore[misc] # papermill has no types
         run.notebook = nb_man.nb
         # A profile of its own: the user's start-up files and history are no part of a report.
         environment = kernel_environment() | {"IPYTHONDIR": str(run.directory / ".ipython")}
-        with TemporaryDirectory(prefix="usagekit-") as sockets:  # in /tmp: socket paths must be short
-            client = _Client(
-                nb_man,
-                run=run,
-                sockets=sockets,
-                kernel_name=kernel_name,
-                startup_timeout=run.limits.start_seconds,
-                timeout_func=run.seconds_left,
-                shutdown_kernel="immediate",
-                log=_log,
-            )
-            client.execute(env=environment, cwd=str(run.directory))
+        client = _Client(
+            nb_man,
+            run=run,
+            kernel_name=kernel_name,
+            startup_timeout=run.limits.start_seconds,
+            timeout_func=run.seconds_left,
+            shutdown_kernel="immediate",
+            log=_log,
+        )
+        client.execute(env=environment, cwd=str(run.directory))
         for index, cell in enumerate(nb_man.nb.cells):
             if cell.metadata.papermill.get("exception"):
                 # Ends papermill here: it would insert notes about the error and so renumber the cells.
@@ -194,17 +212,25 @@ class _Engine(NBClientEngine):  # type: ignore[misc] # papermill has no types
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc] # papermill has no types
-    """Talks to the kernel over private sockets and drops output beyond the limits before it fills the memory."""
+    """Has its kernel from our provisioner and drops output beyond the limits before it fills the memory."""
 
-    def __init__(self, *args: Any, run: _Run, sockets: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, run: _Run, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._run = run
-        self._sockets = sockets
 
     def create_kernel_manager(self) -> Any:
-        # Sockets in a private directory: no port to clash, and nobody else on the machine can listen.
-        manager = super().create_kernel_manager()
-        manager.transport, manager.ip = "ipc", f"{self._sockets}/kernel"
+        self._run.manager = manager = super().create_kernel_manager()
+        manager.client_factory = LeanClient
+        options = {
+            "warm": self._run.warm,
+            "memory_bytes": self._run.limits.memory_bytes,
+            "private": True,
+            "snapshot": str(self._run.snapshot),
+        }
+        manager.kernel_spec.metadata["kernel_provisioner"] = {
+            "provisioner_name": PROVISIONER,
+            "config": options,
+        }
         return manager
 
     def output(
@@ -212,12 +238,14 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc] # papermill has no
     ) -> Any:
         run, content = self._run, msg["content"]
         if msg["msg_type"] == "stream":
-            room = run.limits.printed_characters - run.printed.get(cell_index, 0)
-            if room < 0:
+            if run.printed.get(cell_index, 0) > run.limits.printed_characters:
                 return None
-            run.printed[cell_index] = run.printed.get(cell_index, 0) + len(content["text"])
-            if len(content["text"]) > room:
-                content["text"] = f"{content['text'][:room]}\n… cut here: this cell printed too much\n"
+            content["text"] = run.cut(cell_index, content["text"])
+        elif msg["msg_type"] == "error":
+            # What went wrong is always told; the way there as far as there is room.
+            content["ename"] = content["ename"][:_LONGEST_NAME]
+            content["evalue"] = run.cut(cell_index, content["evalue"])
+            content["traceback"] = [run.cut(cell_index, "\n".join(content["traceback"]))]
         else:
             run.shown += sum(len(str(value)) for value in content.get("data", {}).values())
             if run.shown > run.limits.report_characters:

@@ -1,181 +1,247 @@
-"""The page of a month: every report, its state and its files, in one HTML file that needs nothing else."""
+"""The site of all reports: a page of every month and team, and one a month, in HTML files that need nothing else."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 from jinja2 import Template
+from markupsafe import Markup, escape
 
-from usagekit.analysis import month_name, shift_month
-from usagekit.analysis.wording import count_text, hours_text, signed
-from usagekit.engine.files import publish_text
-from usagekit.export.page import page_style
+from usagekit.analysis.wording import count_text, hours_text
+from usagekit.engine.files import publish_bytes
 from usagekit.figures.base import environment
 from usagekit.figures.escape import shown_name
-from usagekit.report.batch import read_failures
-from usagekit.report.publish import FAILED_NOTEBOOK, MANIFEST, read_manifest
-from usagekit.report.unit import LAB_DIRECTORY
+from usagekit.period import month_name, parse_month
+from usagekit.report.history import STATES, Line, Report, State, known_months, read_history
+from usagekit.report.month_page import instant, month_page, site_style, trend_words
 
-_SMALL_HOURS = 5.0
-"""Below this many hours in the month before, a change is told in hours: a percentage would shout."""
+MARKS: Mapping[State, str] = {"rendered": "●", "stale": "◇", "failed": "▲", "removed": "○", "missing": "–"}
+"""What stands for a state in a cell; the page explains them, and says them to those who listen."""
+
+_MEANINGS: Mapping[State, str] = {
+    "rendered": "rendered",
+    "stale": "stale: numbers newer than report",
+    "failed": "failed",
+    "removed": "files removed to save space",
+    "missing": "missing",
+}
+_MOST_ERROR = 200
+"""Characters of an error in a cell; the page of its month has all of it."""
+
+_PAPER_MONTHS = 12
+"""Months that paper has room for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One report of the month; a failed one may still have ``links`` to an older good report."""
+class _Entry:
+    """One report in a cell."""
 
-    name: str
-    template: str
+    mark: str
+    state: State
+    hours: Markup
+    link: str
     error: str
-    hours: float | None
-    change: str
-    links: Mapping[str, str]
-    made: str
-    is_lab: bool
-
-    @property
-    def hours_text(self) -> str:
-        return "–" if self.hours is None else hours_text(self.hours)
+    also: str
 
 
-def write_index(reports: Path, month: str) -> Path:
-    """Write ``<reports>/<month>/index.html`` from the manifests and the open failures; returns its path.
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A team's month; ``bar`` is its hours in per cent of the largest team's month."""
 
-    Call it while no batch is at work, or again afterwards: it shows what is published at this moment.
+    month: str
+    states: str
+    entries: Sequence[_Entry]
+    bar: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: Line
+    formerly: str
+    trend: str
+    last: str
+    trend_words: str
+    cells: Sequence[_Cell]
+
+
+def write_site(
+    reports: Path, *, snapshots: Path | None = None, renamed: Mapping[str, str] | None = None
+) -> Path:
+    """Write ``<reports>/index.html`` and the page of every month; returns the path of the first.
+
+    Call it while no batch is at work, or again afterwards: it shows what is published at this moment. A page that
+    would say the same as before stays untouched.
+
+    Parameters
+    ----------
+    reports : directory of all months.
+    snapshots : directory of the months' snapshots; without it no report is shown as stale.
+    renamed : old names of teams and their newest, under which all their reports stand.
+
+    Raises
+    ------
+    StoreError : the ledger is damaged or of a newer usagekit.
+    """
+    lines, months = _read(reports, snapshots, renamed)
+    return _write(reports, lines, months, only=months)
+
+
+def write_index(
+    reports: Path, month: str, *, snapshots: Path | None = None, renamed: Mapping[str, str] | None = None
+) -> Path:
+    """Write ``<reports>/<month>/index.html`` and what leads to it, as :func:`write_site` does; returns its path.
 
     Raises
     ------
     QueryError : ``month`` is not ``YYYY-MM``.
-    RenderError : the record of failures is damaged.
+    StoreError : the ledger is damaged or of a newer usagekit.
     """
-    directory = reports.absolute() / month
-    manifests = _manifests(directory)
-    failures = _unreadable(directory, manifests) | read_failures(directory)
-    before = _manifests(reports.absolute() / shift_month(month, -1))
-    rows = [
-        _row(name, manifests.get(name), failures.get(name), before.get(name)) for name in manifests | failures
-    ]
-    rows.sort(key=lambda row: (not row.error, not row.is_lab, row.name.casefold(), row.name, row.template))
-    page = _template().render(
-        title=f"Usage reports, {month_name(month)}",
-        style=page_style(),
-        facts=list(_facts(manifests, rows)),
-        rows=rows,
-        failed=sum(bool(row.error) for row in rows),
-        several_templates=len({row.template for row in rows if not row.is_lab}) > 1,
-        before=month_name(shift_month(month, -1)),
+    parse_month(month)
+    lines, months = _read(reports, snapshots, renamed)
+    around = sorted({*months, month}, reverse=True)
+    place = around.index(month)
+    _write(reports, lines, months, only=around[max(place - 1, 0) : place + 2])
+    return reports.absolute() / month / "index.html"
+
+
+def _read(
+    reports: Path, snapshots: Path | None, renamed: Mapping[str, str] | None
+) -> tuple[list[Line], list[str]]:
+    return read_history(reports, snapshots=snapshots, renamed=renamed), known_months(reports)
+
+
+def _write(reports: Path, lines: Sequence[Line], months: Sequence[str], *, only: Sequence[str]) -> Path:
+    path = reports.absolute() / "index.html"
+    for month in only:
+        _publish(path.parent / month / "index.html", month_page(month, lines, months))
+    _publish(path, overview(lines, months))
+    return path
+
+
+def _publish(path: Path, text: str) -> None:
+    content = text.encode()
+    if not path.is_file() or path.read_bytes() != content:
+        publish_bytes(path, content)
+
+
+def overview(lines: Sequence[Line], months: Sequence[str]) -> str:
+    """The page of all teams and months, newest first, as HTML."""
+    template, script, digest = _template()
+    states = {state for line in lines for month in months for state in (_states(line.months.get(month, ())))}
+    return template.render(
+        style=site_style(),
+        digest=digest,
+        script=script,
+        facts=list(_facts(lines, months)),
+        months=[(month, f"{parse_month(month).start:%b}", month[:4], month_name(month)) for month in months],
+        rows=list(_rows(lines, months)),
+        legend=[(state, MARKS[state], _MEANINGS[state]) for state in STATES if state in states],
+        paper_months=_PAPER_MONTHS,
     )
-    publish_text(directory / "index.html", page)
-    return directory / "index.html"
 
 
-def _manifests(directory: Path) -> dict[str, dict[str, Any]]:
-    found = {path.name: read_manifest(path) for path in sorted(directory.glob("[!.]*/"))}
-    return {name: manifest for name, manifest in found.items() if manifest is not None}
-
-
-def _unreadable(directory: Path, manifests: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Directories of reports without a manifest, as failures: what cannot be read must not vanish."""
-    lost = {path.name for path in directory.glob("[!.]*/")} - manifests.keys()
-    error = f"{MANIFEST} is missing or damaged: render this report again"
-    common = {
-        "template": "",
-        "cell_index": None,
-        "error_name": "Unreadable",
-        "error": error,
-        "notebook": None,
+def _rows(lines: Sequence[Line], months: Sequence[str]) -> Iterator[_Row]:
+    largest = {
+        is_lab: max(
+            (line.hours(m) or 0 for line in lines if (line.team is None) is is_lab for m in months), default=0
+        )
+        for is_lab in (True, False)
     }
-    return {name: common | {"team": name} for name in sorted(lost)}
+    trended = _trended(lines, months)
+    for line in lines:
+        hours = [line.hours(month) for month in months]
+        most = largest[line.team is None]
+        cells = [
+            _Cell(
+                month,
+                " ".join(_states(line.months.get(month, ()))),
+                [_entry(report, line) for report in line.months.get(month, ())],
+                round(100 * amount / most) if amount is not None and most > 0 else None,
+            )
+            for month, amount in zip(months, hours, strict=True)
+        ]
+        formerly = ", ".join(map(shown_name, line.formerly))
+        past = list(trended)
+        known = line.known_hours(past)
+        yield _Row(line, formerly, *_trend(past, known), trend_words(past, known), cells)
 
 
-def _row(
-    name: str,
-    manifest: Mapping[str, Any] | None,
-    failure: Mapping[str, Any] | None,
-    before: Mapping[str, Any] | None,
-) -> Row:
-    facts = manifest["facts"] if manifest else {}
-    team = failure["team"] if failure else manifest["parameters"].get("team") if manifest else None
-    links = {}
-    if manifest:
-        links = {label: f"{quote(name)}/report.{label.lower()}" for label in ("HTML", "PDF")}
-    if failure and failure["notebook"]:
-        links["failed notebook"] = f"{quote(name)}/{FAILED_NOTEBOOK}"
-    hours = _hours(manifest)
-    return Row(
-        name="The whole lab" if team is None else shown_name(str(team)),
-        template=str((failure or manifest or {}).get("template", "")),
-        error=_error(failure) if failure else "",
-        hours=hours,
-        change=_change(hours, _hours(before)),
-        links=links,
-        made=_instant(manifest["finished_utc"], facts.get("timezone")) if manifest else "",
-        is_lab=name == LAB_DIRECTORY or team is None,
-    )
+def _entry(report: Report, line: Line) -> _Entry:
+    page = f"{report.month}/{quote(report.name)}/report.html" if "report.html" in report.files else ""
+    error = report.error if len(report.error) <= _MOST_ERROR else f"{report.error[:_MOST_ERROR]}…"
+    # Escaped here: its spaces would send each of thousands of numbers through the slow way of making it printable.
+    hours = escape("" if report.hours is None else hours_text(report.hours))
+    also = "" if report.team == line.team else report.team_name
+    return _Entry(MARKS[report.state], report.state, hours, page, error, also)
 
 
-def _error(failure: Mapping[str, Any]) -> str:
-    where = "" if failure["cell_index"] is None else f"cell {failure['cell_index'] + 1}: "
-    return f"{where}{failure['error_name']}: {failure['error']}"
+def _states(reports: Sequence[Report]) -> list[State]:
+    return sorted({report.state for report in reports}) or ["missing"]
 
 
-def _facts(manifests: Mapping[str, Mapping[str, Any]], rows: list[Row]) -> Iterator[tuple[str, str]]:
-    """What holds for the whole month; where reports disagree, say so by listing both."""
-    all_facts = [manifest["facts"] for manifest in manifests.values()]
-    zones = sorted({str(facts["timezone"]) for facts in all_facts if facts.get("timezone")})
-    labs = sorted({str(facts["lab"]) for facts in all_facts if facts.get("lab")})
-    as_of = sorted({str(facts["as_of"]) for facts in all_facts if facts.get("as_of")})
+def _trended(lines: Sequence[Line], months: Sequence[str]) -> list[str]:
+    """The months of the trends, newest first: those with reports, and before them what the reports themselves tell."""
+    told = {
+        month for line in lines for of_month in line.months.values() for r in of_month for month, _ in r.past
+    }
+    return sorted({*months, *told}, reverse=True)
+
+
+def _trend(months: Sequence[str], hours: Sequence[float | None]) -> tuple[str, str]:
+    """A row's hours as an SVG path in a box of 100 x 20, oldest left, broken where nothing is known; and its end."""
+    numbers = [12 * int(month[:4]) + int(month[5:]) for month in months]
+    most = max((value for value in hours if value is not None), default=0) or 1
+    span = (numbers[0] - numbers[-1]) or 1
+    path, pen, end = "", "M", ""
+    previous = None
+    for number, value in reversed(list(zip(numbers, hours, strict=True))):
+        if value is None:
+            pen = "M"
+            continue
+        if previous is not None and number - previous > 1:
+            pen = "M"
+        x, y = round(2 + 96 * (number - numbers[-1]) / span, 1), round(18 - 16 * value / most, 1)
+        end = f"M{x:g} {y:g}h0"
+        # A month alone between two gaps is a dot.
+        path += f"{pen}{x:g} {y:g}{'h0' if pen == 'M' else ''}"
+        pen, previous = "L", number
+    return path, end
+
+
+def _facts(lines: Sequence[Line], months: Sequence[str]) -> Iterator[tuple[str, str]]:
+    found = [report for line in lines for of_month in line.months.values() for report in of_month]
+    newest = [report for report in found if months and report.month == months[0]]
+    labs = sorted({str(report.facts["lab"]) for report in found if report.facts and report.facts.get("lab")})
     yield "Lab", ", ".join(labs) or "–"
-    yield "Time zone", ", ".join(zones) or "–"
-    shown = dict.fromkeys(_instant(text, zones[0] if zones else None) for text in (as_of[:1] + as_of[-1:]))
-    yield "Data as of", " to ".join(shown) or "–"
-    lab_hours = [row.hours for row in rows if row.is_lab and row.hours is not None]
-    teams = [row for row in rows if not row.is_lab]
-    known = [row.hours for row in teams if row.hours is not None]
-    yield "Reports", f"{len(rows)} ({sum(bool(row.error) for row in rows)} failed)"
-    if lab_hours:
-        yield "Device hours of the lab", hours_text(lab_hours[0])
-    elif known and len({row.template for row in teams}) == 1:  # each team stands here once
-        yield f"Device hours of {len(known)} teams", hours_text(sum(known))
-
-
-def _hours(manifest: Mapping[str, Any] | None) -> float | None:
-    hours = manifest["facts"].get("total_hours") if manifest else None
-    known = isinstance(hours, int | float) and not isinstance(hours, bool) and math.isfinite(hours)
-    return float(hours) if known and hours is not None else None
-
-
-def _change(hours: float | None, before: float | None) -> str:
-    if hours is None or before is None:
-        return "–"
-    if before == 0:
-        return "new" if hours else "unchanged"
-    amount = hours - before
-    percent = round(100 * abs(amount) / before)
-    relative = f"{count_text(percent)}%" if percent else "<1%"
-    size = hours_text(abs(amount)) if before < _SMALL_HOURS else relative
-    return signed(size, amount) if amount else "unchanged"
-
-
-def _instant(text: object, timezone: object) -> str:
-    """An ISO instant in the reports' zone, or the text itself when it is none."""
-    try:
-        instant = datetime.fromisoformat(str(text))
-        zone = ZoneInfo(str(timezone)) if timezone else UTC
-    except (ValueError, KeyError, OSError):  # what zoneinfo raises for names that are no zone
-        return str(text)
-    return f"{instant.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    yield "Teams", count_text(len({line.team for line in lines if line.team is not None}))
+    if months:
+        yield "Months", f"{count_text(len(months))}, {month_name(months[-1])} to {month_name(months[0])}"
+        counts = Counter(report.state for report in newest)
+        yield (
+            month_name(months[0]),
+            ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
+        )
+    made = max(
+        (report for report in found if report.finished_utc), key=lambda r: r.finished_utc, default=None
+    )
+    if made:
+        yield "Last report made", instant(made.finished_utc, (made.facts or {}).get("timezone"))
 
 
 @cache
-def _template() -> Template:
-    return environment().from_string(files("usagekit.report").joinpath("site.html.j2").read_text("utf-8"))
+def _template() -> tuple[Template, Markup, str]:
+    """The page, its script, and the one hash by which the page's own policy lets it run."""
+    source = files("usagekit.report").joinpath("site.html.j2").read_text("utf-8")
+    head, script, foot = re.split(r"(?s)<script>(.*)</script>", source)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = environment().from_string(f"{head}<script>{{{{ script }}}}</script>{foot}")
+    return page, Markup(script), digest  # noqa: S704 - our own file

@@ -9,10 +9,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import usagekit
+from usagekit.engine.files import publish_text
 from usagekit.errors import RenderError, did_you_mean
 from usagekit.values import is_unicode
+
+TRUSTED: Final = "trusted.sha256"
+"""Beside templates: which of them were checked."""
 
 Scalar = str | int | float | bool | None
 """What a parameter may be: papermill writes it into the notebook, so it must survive JSON."""
@@ -65,6 +70,39 @@ def load_template(name: str | Path, *, directory: Path | None = None) -> Templat
             f"template {path}: the parameters cell must be plain Python: {error.msg}", template=path.stem
         ) from error
     return Template(path.stem, path, source, hashlib.sha256(content).hexdigest(), parameters)
+
+
+def require_trusted(template: Template) -> None:
+    """Refuse a template that nobody has checked, or that was changed since: a notebook runs as its author wishes.
+
+    ``trusted.sha256`` beside a template lists those that were checked, in the form of sha256sum;
+    ``usagekit template check`` writes it.
+
+    Raises
+    ------
+    RenderError : the template is not in it, or not with these bytes.
+    """
+    known = _trusted(template.path.parent / TRUSTED)
+    if known.get(template.path.name) != template.sha256:
+        what = "was changed since it was checked" if template.path.name in known else "was never checked"
+        raise _refused(template, f"{what}: read it, then usagekit template check {template.path}")
+
+
+def trust(template: Template) -> None:
+    """Record a template as checked, with the bytes that were read."""
+    path = template.path.parent / TRUSTED
+    known = _trusted(path) | {template.path.name: template.sha256}
+    publish_text(path, "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())))
+
+
+def _trusted(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise RenderError(f"{path} cannot be read: {error}") from error
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def validate(template: Template, parameters: Mapping[str, object]) -> None:

@@ -23,12 +23,57 @@ facts = {
 display({"application/vnd.usagekit.report+json": facts, "text/plain": "Complete"}, raw=True)
 """
 
+BEGAN = "began.txt"
+TELLS = f"""
+import time
+from pathlib import Path
+with (Path(snapshot).parent / "{BEGAN}").open("a", encoding="utf-8") as began:
+    print(time.monotonic(), team, file=began)
+"""
+"""Says in a file beside the snapshot that the cell runs now, so that a test can wait for it and count attempts."""
+
+SIGNALS_WORKER = f"""{TELLS}
+import os
+worker = os.getpid()
+while b"spawn_main" not in Path(f"/proc/{{worker}}/cmdline").read_bytes():
+    worker = int(Path(f"/proc/{{worker}}/stat").read_text().rpartition(")")[2].split()[1])
+if team == "B":
+    os.kill(worker, NUMBER)
+"""
+
+STARVES = f"""{TELLS}
+import os
+group = Path((Path(snapshot).parent / "group.txt").read_text())
+(group / "cgroup.procs").write_text(str(os.getpid()))
+hoard = bytearray(400 << 20)
+"""
+
 TRAITS: dict[str, tuple[str, ...]] = {
     "good": ('print("all well")', MARKER),
     "cell_error": ("x = 1", "1 / (x - 1)", MARKER),
     "exits": ("import sys\nsys.exit(0)", MARKER),
-    "kills_kernel": ("import os\nos.kill(os.getpid(), 9)", MARKER),
-    "kills_worker_of_b": ('import os\nif team == "B":\n    os.kill(os.getppid(), 9)', MARKER),
+    "kills_kernel": (f"{TELLS}\nimport os\nos.kill(os.getpid(), 9)", MARKER),
+    "starves_in_its_group": (STARVES, MARKER),
+    "kills_worker_of_b": (SIGNALS_WORKER.replace("NUMBER", "9"), MARKER),
+    "stops_worker_of_b": (SIGNALS_WORKER.replace("NUMBER", "19"), MARKER),
+    "computes_in_c": (f"{TELLS}\nsum(range(10**12))", MARKER),
+    "empty": (),
+    "breaks_pictures": (
+        "from IPython.display import Image, SVG\ndisplay(Image(b'\\x89PNG\\r\\n\\x1a\\nrubbish', format='png'))",
+        "display({\"image/svg+xml\": \"<svg xmlns='http://www.w3.org/2000/svg'><use href='#a' id='a'/></svg>\"}, raw=True)",
+        MARKER,
+    ),
+    "shows_long_table": (
+        "import pandas as pd\npd.options.display.max_rows = 9999\npd.DataFrame({'n': range(5000)})",
+        MARKER,
+    ),
+    "shows_rare_letter": ('display({"text/markdown": "a \U00010380 b"}, raw=True)', MARKER),
+    "b_waits_for_word": (
+        f"{TELLS}\nwhile team == 'B' and not (Path(snapshot).parent / 'go').exists():\n    time.sleep(0.05)",
+        MARKER,
+    ),
+    "sleeps_a_little": ("import time\ntime.sleep(0.5)", MARKER),
+    "slow_for_others": ('import time\nif team != "A":\n    time.sleep(20)', MARKER),
     "fails_for_b": ('if team == "B":\n    raise ValueError("no rows for B")', MARKER),
     "unmarked": ('print("nothing more")',),
     "wrong_team": ('team = "Somebody else"', MARKER),
@@ -38,9 +83,19 @@ TRAITS: dict[str, tuple[str, ...]] = {
         MARKER,
     ),
     "shows_directory": ("import os\nprint(os.getcwd())", MARKER),
-    "sleeps": ("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\ntime.sleep(60)", MARKER),
+    "takes_memory": ("room = bytearray(2 * 1024**3)\ndel room", MARKER),
+    "sleeps": (
+        f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{TELLS}\ntime.sleep(60)",
+        MARKER,
+    ),
+    "fetches_again": (
+        "from pathlib import Path\n(Path(snapshot) / 'manifest.json').write_text('{\"tables\": {\"new\": 1}}')",
+        MARKER,
+    ),
     "sleeps_for_b": ('import time\nif team == "B":\n    time.sleep(60)', MARKER),
     "floods": ('for _ in range(300):\n    print("x" * 999)', MARKER),
+    "floods_by_an_error": ("raise ValueError('x' * 20_000_000)", MARKER),
+    "takes_its_time": (*["import time\ntime.sleep(0.8)"] * 8, MARKER),
     "shows_too_much": ('display({"text/html": "x" * 300_000}, raw=True)', MARKER),
 }
 

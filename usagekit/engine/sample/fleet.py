@@ -42,7 +42,7 @@ _MODELS: Final = (
     ("iPhone 12", "iOS", "phone", 6, 1.0, 0),
     ("iPhone SE (2nd gen)", "iOS", "phone", 4, 0.7, 0),
     ("iPad (9th gen)", "iOS", "tablet", 4, 0.9, 0),
-    ("iPad Pro 11", "iOS", "tablet", 2, 0.6, 0),
+    ("iPad Pro 11", "iOS", "tablet", 2, 6.0, 0),
     ("Galaxy Tab S7", "Android", "tablet", 3, 0.6, 0),
     ("Fire TV Stick 4K", "other", "tv", 4, 1.1, 0),
     ("Apple TV 4K", "other", "tv", 3, 1.0, 0),

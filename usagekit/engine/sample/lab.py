@@ -2,7 +2,8 @@
 
 Fifteen months (2022-01 to 2023-03, UTC) of a lab with twelve teams in five countries, across the change of 2022-09-01
 after which a session carries both its user and its team. It has what a real lab has: people who come and go, nightly
-automation, devices nobody uses, one that moves, sessions stuck until a timeout and a few broken rows.
+automation, devices nobody uses and a model of which there are too few, one device that moves, sessions stuck until a
+timeout and a few broken rows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""``python -m usagekit.cli``."""
+
+from usagekit.cli import main
+
+main()
