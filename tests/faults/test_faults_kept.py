@@ -243,6 +243,12 @@ def test_several_processes_share_the_directory(tmp_path: Path) -> None:
     assert len(list((tmp_path / "answers").iterdir())) == 2
 
 
+def test_a_file_that_another_process_is_making(tmp_path: Path) -> None:
+    """One that is listed and gone a moment later, which a link to nowhere stands for, hinders nobody."""
+    (tmp_path / ".making-1").symlink_to("gone")
+    assert Kept(tmp_path, "https://api.example.com", lambda _: "x").find(MARCH) is None
+
+
 def test_a_disk_that_takes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that cannot be kept is still an answer, with a warning."""
     source = desk.source()

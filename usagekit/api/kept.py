@@ -16,6 +16,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -161,8 +162,9 @@ class Kept:
         now = datetime.now(UTC).timestamp()
         for path in self.directory.iterdir():
             limit = timedelta(days=1) if path.name.startswith(".making-") else _FORGOTTEN
-            if path.name != "salt" and now - path.stat().st_mtime > limit.total_seconds():
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # a file that another process is making comes and goes
+                if path.name != "salt" and now - path.stat().st_mtime > limit.total_seconds():
+                    path.unlink()
 
 
 def is_closed(query: Query, at: datetime) -> bool:

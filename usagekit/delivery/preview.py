@@ -62,7 +62,7 @@ def preview(settings: PostSettings, month: str, *, clock: Clock = utc_now) -> Pr
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         for old in (*folder.glob("*.eml"), *folder.glob("*.html")):
-            old.unlink()
+            old.unlink(missing_ok=True)
         paths = []
         nobody = bool(plan.mailings) and not (settings.recipients or settings.mail.lab_managers)
         for planned in plan.mailings:
