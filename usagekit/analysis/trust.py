@@ -59,8 +59,8 @@ def judged_parts(era: str, period: Period, *, total: float, parts: Iterable[Part
     >>> from usagekit.period import parse_month
     >>> parts = [Part("teams", 400.0), Part("users", 390.0), Part("events", 300.0), Part("hosts", None)]
     >>> rows = judged_parts("current", parse_month("2023-03"), total=400.0, parts=parts)
-    >>> rows[["difference_hours", "badge"]].fillna("-").values.tolist()
-    [[0.0, 'green'], [-10.0, 'amber'], [-100.0, 'red'], ['-', 'missing']]
+    >>> list(zip(rows["difference_hours"].tolist(), rows["badge"]))
+    [(0.0, 'green'), (-10.0, 'amber'), (-100.0, 'red'), (nan, 'missing')]
     """
     rows = []
     for part in parts:
