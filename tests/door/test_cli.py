@@ -170,9 +170,12 @@ def test_fetch_and_render(server: str, tmp_path: Path) -> None:
     assert "did you mean 'チーム'" in shown
     shown = run("render", "--month", "2023-03", "--template", "nope", folder=tmp_path, code=2).stderr
     assert "nope" in shown
-    told = [json.loads(line) for line in run(*args, "--log", "json", folder=tmp_path).stderr.splitlines()]
+    done = run(*args, "--log", "json", folder=tmp_path)
+    assert done.stdout == ""  # both go to one file where cron runs it
+    told = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["event"] for line in told] == ["skipped", "skipped", "summary"]
-    assert {"rendered": 0, "unchanged": 2, "failed": 0}.items() <= told[-1].items()
+    summary = {"rendered": 0, "unchanged": 2, "failed": 0, "index": "reports/index.html"}
+    assert summary.items() <= told[-1].items()
     shown = run(
         "render", "--month", "2023-03", "--team", "チー", "--log", "json", folder=tmp_path, code=2
     ).stderr

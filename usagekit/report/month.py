@@ -61,7 +61,8 @@ def render_reports(
 ) -> Summary:
     """Make the reports of a snapshot's month, the lab's and every team's, and the index pages.
 
-    Progress goes to standard error, the path of the index to standard output.
+    Progress goes to standard error, the path of the index to standard output; as JSON it is a part of the summary, so
+    that both may go to one file.
 
     Raises
     ------
@@ -91,10 +92,11 @@ def render_reports(
             write_pages()
     summary, seconds = summarise(outcomes), time.monotonic() - began
     if wanted.log == "json":
-        write_line("summary", month=str(source.period), **summary.counts, seconds=round(seconds, 3))
+        about = {"seconds": round(seconds, 3), "index": str(reports / "index.html")}
+        write_line("summary", month=str(source.period), **summary.counts, **about)
     else:
         _console.print(f"{summary} in {seconds:.1f} s", markup=False)
-    sys.stdout.write(f"{reports / 'index.html'}\n")
+        sys.stdout.write(f"{reports / 'index.html'}\n")
     return summary
 
 
