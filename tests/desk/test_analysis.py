@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usagekit.analysis.changes import NO_COMPARISON
 from usagekit.analysis.finding import change_split, finding
-from usagekit.analysis.kpis import NO_COMPARISON, kpis
+from usagekit.analysis.kpis import kpis
 from usagekit.analysis.months import business_days_in, hours_in_month, weekday_hours
 from usagekit.analysis.shape import daily_hours, top_rows, weekday_hour_profile
 from usagekit.analysis.wording import NARROW, NBSP, hours_text, minutes_text, percent_text

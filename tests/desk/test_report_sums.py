@@ -17,8 +17,9 @@ from tests.desk.test_report_words import MONTH, STRANGE, by_month, figures, word
 from tests.oracle import Lab as Rows
 from tests.oracle import Row
 from tests.strategies import tables
+from usagekit.analysis.changes import NO_COMPARISON
 from usagekit.analysis.crossing import crossing_sessions, hours_by_mean
-from usagekit.analysis.kpis import NO_COMPARISON, Kpi, kpis, make_kpi
+from usagekit.analysis.kpis import Kpi, kpis, make_kpi
 from usagekit.analysis.lab_kpis import lab_kpis
 from usagekit.analysis.months import partial_days
 from usagekit.analysis.reconcile import reconcile, restatement, worst

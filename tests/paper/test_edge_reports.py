@@ -13,6 +13,8 @@ import pytest
 
 from tests.oracle import Row
 from tests.paper.edge_worlds import Report, Reports, World, render_world, stay, workers, write_world
+from usagekit.delivery.facts import read_facts
+from usagekit.delivery.team_letter import team_letter
 from usagekit.query import EventsQuery, UsageQuery
 from usagekit.snapshot import SnapshotSource
 
@@ -70,12 +72,32 @@ def denied(query: UsageQuery | EventsQuery) -> bool:
     return of_lab or query.by in ("device", "user", "devicemodel", "team/devicemodel")
 
 
+def counts_denied(query: UsageQuery | EventsQuery) -> bool:
+    """All that single events and devices can stand in for."""
+    if isinstance(query, EventsQuery):
+        return False
+    counts = query.metric in ("session_count", "user_count", "device_count")
+    return counts or query.automated is True or query.bin_size == "hour"
+
+
+def lists_denied(query: UsageQuery | EventsQuery) -> bool:
+    """Single events, and the devices of the lab."""
+    return isinstance(query, EventsQuery) or query.by == "device"
+
+
 def daily(number: int, month: str, days: int) -> list[Row]:
     """An hour on each of the first days of a month."""
     return [
         stay(number + n, f"{month}-{n:02} 08:00", f"{month}-{n:02} 09:00", "Apps") for n in range(1, days + 1)
     ]
 
+
+SHARED: list[Row] = [
+    stay(1, "2023-02-07 08:00", "2023-02-07 10:00", "Apps", **ANA),
+    stay(2, "2023-03-06 08:00", "2023-03-06 11:00", "Apps", **ANA),  # a Monday, 9 to 12 o'clock
+    stay(3, "2023-03-06 09:00", "2023-03-06 09:30", "Apps"),
+    stay(4, "2023-03-07 20:00", "2023-03-07 21:00", "Apps", automated=True),  # after business hours
+]
 
 WORLDS = {
     "people": PEOPLE,
@@ -91,6 +113,10 @@ WORLDS = {
         as_of="2023-04-01 06:00",
         refuses=denied,
     ),
+    "counts denied": World(
+        SHARED, "2023-03", [None, "Apps"], as_of="2023-04-01 06:00", refuses=counts_denied
+    ),
+    "lists denied": World(SHARED, "2023-03", [None], as_of="2023-04-01 06:00", refuses=lists_denied),
     "running": World(
         [
             *daily(0, "2026-09", 10),
@@ -288,11 +314,56 @@ def test_denied_parts_are_missing_with_a_reason(made: Made) -> None:
         report.says("– users: not in the snapshot of 2023-03", "not for this token")
     assert reports["Apps"].tiles["Sessions"]["value"] == "2"
     assert reports[None].tiles["Sessions"]["value"] == "–"
-    assert reports[None].tiles["Mean session"]["value"] == "–"
+    # The API's own mean is all that is left of three and two hours.
+    assert (reports["Apps"].tiles["Mean session"]["value"], reports[None].tiles["Mean session"]["value"]) == (
+        "2 h 30",
+        "≈2 h 30",
+    )
     reports[None].says_not("Sessions 0", "0 of 0 devices", "New 0", "Peak 0")
     badges = {r["part"]: (r["badge"], r["sum_hours"]) for r in reports[None].tables["do-the-numbers-add-up"]}
     assert badges["users"] == badges["events"] == ("missing", "")
     assert badges["teams"][0] == "green"
+
+
+def test_substitutes_are_marked_and_say_why(made: Made) -> None:
+    """A number that stands in for a refused one has its mark before it, and below it what it is and the refusal."""
+    lab, apps = made("counts denied")[None], made("counts denied")["Apps"]
+    why = "not in the snapshot of 2023-03: "
+    lab.says(
+        "Sessions ≈3",
+        "Active users ≥2",
+        "Mean session ≈1 h 30",
+        "Automation share ≈22%",
+        "Devices used 3",
+        f"approx., from single events: {why}",
+        f"at least, people by hand in single events: {why}",
+        f"approx., the API's own mean: {why}",
+        f"of 3 devices; exact, counted by device: {why}",
+        f"of 3 devices; approx., from single events: {why}",
+        "– session count: not in the snapshot",
+    )
+    lab.says("Business utilisation ≈0.5%")  # 3.5 h of three devices times 23 days of ten hours
+    assert lab.tiles["Sessions"] == {
+        "label": "Sessions",
+        "value": "≈3",
+        "previous": "≈1",
+        "change": "+2",
+        "year": "–",
+    }
+    apps.says("Automation share ≈22%", "Mean session ≈1 h 30", f"approx., from single events: {why}")
+    assert (apps.tiles["Sessions"]["value"], apps.tiles["Active users"]["value"]) == ("–", "–")
+    letter = team_letter(read_facts({"facts": lab.facts, "parameters": {}}), {}, revision=1).text()
+    assert "≈ approx., ≥ at least: the report says why." in letter
+    assert "≈3" in letter
+
+
+def test_bounds_stand_in_for_lists(made: Made) -> None:
+    """Without single events the busiest hour is told, without a roster the share of used devices."""
+    lab = made("lists denied")[None]
+    # From nine o'clock to ten in UTC one device is busy throughout and one for half an hour.
+    lab.says("Busiest hour, average 1.5 devices, 6 March 2023, 10:00 CET; a lower bound of the peak: not in")
+    lab.says("of used devices; at most: not in the snapshot of 2023-03", "Calendar utilisation ≤")
+    lab.says_not("Peak –", "Peak 0")
 
 
 def test_a_running_month_counts_and_compares_whole_days(made: Made) -> None:

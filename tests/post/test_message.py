@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.post.reports import MAIL, MONTH, NOW, PDF, Settings, kpi, publish
+from tests.post.reports import MAIL, MONTH, NARROW, NOW, PDF, Settings, kpi, publish
 from usagekit.delivery import gate, preview
 from usagekit.delivery.facts import content_hash, read_facts
 from usagekit.delivery.lab_letter import Trouble, digest_letter, owners_letter
@@ -151,6 +151,21 @@ def test_a_year_that_does_not_compare_is_said(tmp_path: Path) -> None:
     assert "n/a: no comparable data." in letter.html("cid:x")
     with_year = letter_of(tmp_path, mail={"kpis": MAIL["kpis"][:4]})
     assert "comparable" not in with_year.text()
+
+
+def test_a_substitute_keeps_its_mark(tmp_path: Path) -> None:
+    """A number that stands in for a refused one is marked in the table, explained below it, and not in the subject."""
+    rows = list(MAIL["kpis"])
+    rows[1] = kpi("Active users", "≥35", "≥34", "+3%", "–")
+    rows[2] = kpi("Sessions", f"≈1{NARROW}204", "≈980", "+23%", "–")
+    letter = letter_of(tmp_path, mail={"kpis": rows})
+    for text in (letter.text(), letter.html("cid:x")):
+        assert "≈ approx., ≥ at least: the report says why." in text
+        assert "≥35" in text
+    assert "402 h (+30%)" in letter.subject
+    assert "user" not in letter.subject
+    assert len(letter.text().split()) <= MAX_WORDS
+    assert "the report says why" not in letter_of(tmp_path).text()
 
 
 @pytest.mark.promise(4)

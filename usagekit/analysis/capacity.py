@@ -13,13 +13,12 @@ from usagekit.analysis.columns import require
 from usagekit.analysis.concurrency import business_spells
 from usagekit.analysis.sites import by_site
 from usagekit.analysis.sweep import (
-    HOUR,
     MINUTE,
     Ints,
     Spans,
     at_least,
+    bin_spans,
     enough,
-    hour_bins,
     spans,
     stacked,
     time_inside,
@@ -98,15 +97,10 @@ def business_hours_used(hourly: pd.DataFrame, *, month: str, timezone: str, busi
     20.0
     """
     require(hourly, "datetime", "total_time_hours")
-    bins = spans(hour_bins(month, timezone))
-    stamps = pd.to_datetime(hourly["datetime"], utc=True)
-    labels: Ints = stamps.to_numpy(dtype="datetime64[us]").astype(np.int64)
-    place = np.searchsorted(bins.start, labels, side="right") - 1
-    # Hours that are whole in UTC but not on the local clock (India) have no edge here and last an hour.
-    ends = np.where(bins.start[place] == labels, bins.end[place], labels + HOUR)
-    opened = time_inside(Spans(place, labels, ends), spans(business_spells(month, timezone, business)))
+    bins = bin_spans(hourly, month, timezone)
+    opened = time_inside(bins, spans(business_spells(month, timezone, business)))
     hours = hourly["total_time_hours"].to_numpy(dtype=float)
-    return float((hours * opened / (ends - labels))[opened > 0].sum())
+    return float((hours * opened / (bins.end - bins.start))[opened > 0].sum())
 
 
 def right_size(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from usagekit.analysis.kpis import MIN_BASE_HOURS, MIN_BASE_SESSIONS
+from usagekit.analysis.changes import MIN_BASE_HOURS, MIN_BASE_SESSIONS
 from usagekit.period import Period, month_of
 from usagekit.vocabulary import CURRENT_ERA_START, METRICS
 

@@ -8,7 +8,7 @@ from math import isnan
 import pandas as pd
 
 from usagekit.errors import SchemaError
-from usagekit.period import trailing_months
+from usagekit.period import Period, shift_month, trailing_months
 from usagekit.vocabulary import CURRENT_ERA_START
 
 Values = list[float | None]
@@ -31,6 +31,13 @@ def comparable_history(
     current = [name >= f"{era_start:%Y-%m}" for name in names]
     values = by_month(frame, column, names)
     return [v if era == current[-1] else None for v, era in zip(values, current, strict=True)]
+
+
+def has_year(
+    month: str, partial: tuple[Period, Period] | None, *, era_start: date = CURRENT_ERA_START
+) -> bool:
+    """Whether a month compares with the same one of last year: it is over, and ``era_start`` lies before both."""
+    return partial is None and shift_month(month, -12) >= f"{era_start:%Y-%m}"
 
 
 def by_month(frame: pd.DataFrame | None, column: str, months: list[str]) -> Values:

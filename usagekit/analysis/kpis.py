@@ -11,22 +11,13 @@ from datetime import date
 
 import pandas as pd
 
-from usagekit.analysis.history import Values, by_month, comparable_history
+from usagekit.analysis.changes import change_text, small_bases
+from usagekit.analysis.history import Values, by_month, comparable_history, has_year
 from usagekit.analysis.months import business_days
-from usagekit.analysis.wording import (
-    compared_texts,
-    count_text,
-    hours_text,
-    minutes_text,
-    signed,
-    value_text,
-)
+from usagekit.analysis.wording import compared_texts, hours_text, minutes_text, value_text
 from usagekit.period import BusinessHours, Period, parse_month, shift_month
 from usagekit.vocabulary import CURRENT_ERA_START
 
-NO_COMPARISON = "n/a (no comparable data)"
-MIN_BASE_HOURS = 5
-MIN_BASE_SESSIONS = 10
 NOT_KNOWN = "not recorded or not fetched"
 MEAN_TOLERANCE = 0.01
 DEFAULT_HOURS = BusinessHours()
@@ -40,6 +31,7 @@ class Kpi:
     ``None`` is a missing value, and ``reason`` says why this month's is. ``change`` is written out:
     ``+30%``, ``+12 h``, ``−0.4 pp``, ``new``, ``almost unchanged``, ``unchanged`` or why there is none;
     empty when the value is missing. ``year_change`` says the same against the same month of last year.
+    ``mark`` stands before the texts of a substitute (:mod:`usagekit.analysis.substitutes`), whose ``note`` says of what.
     """
 
     key: str
@@ -50,6 +42,7 @@ class Kpi:
     reason: str = ""
     note: str = ""
     year_change: str = ""
+    mark: str = ""
 
     @property
     def value(self) -> float | None:
@@ -66,12 +59,21 @@ class Kpi:
     @property
     def text(self) -> str:
         """The value as readers read it, – when missing."""
-        return compared_texts(self.value, self.previous, self.unit)[0]
+        return self._marked(self.value, compared_texts(self.value, self.previous, self.unit)[0])
 
     @property
     def previous_text(self) -> str:
         """The value of the month before, with as many decimals as ``text``."""
-        return compared_texts(self.value, self.previous, self.unit)[1]
+        return self._marked(self.previous, compared_texts(self.value, self.previous, self.unit)[1])
+
+    @property
+    def year_text(self) -> str:
+        """The value of the same month of last year, – when missing."""
+        ago = self.year_ago
+        return "–" if ago is None else self._marked(ago, value_text(ago, self.unit))
+
+    def _marked(self, value: float | None, text: str) -> str:
+        return text if value is None else f"{self.mark}{text}"
 
 
 def kpis(
@@ -130,9 +132,9 @@ def kpis(
         compared(values, partial) for values in (hours, sessions, counts, by_automation)
     )
     # Sessions without any user are sessions whose users were not recorded, not sessions of nobody.
-    users = [None if u == 0 and s else u for u, s in zip(counts, sessions, strict=True)]
-    means = [_ratio(h, s, 60) for h, s in zip(hours, sessions, strict=True)]
-    shares = [_ratio(a, h) for a, h in zip(by_automation, hours, strict=True)]
+    users = [None if u == 0 and (s or h) else u for u, s, h in zip(counts, sessions, hours, strict=True)]
+    means = [ratio(h, s, 60) for h, s in zip(hours, sessions, strict=True)]
+    shares = [ratio(a, h) for a, h in zip(by_automation, hours, strict=True)]
     spans = partial or tuple(parse_month(shift_month(month, by)) for by in (-1, 0))
     small = small_bases(hours, sessions)
     rows = (
@@ -143,7 +145,7 @@ def kpis(
         ("automation", "Automation share", "share", shares, ""),
     )
     idle = sessions[-1] == 0 or hours[-1] == 0
-    year = partial is None and shift_month(month, -12) >= f"{era_start:%Y-%m}"
+    year = has_year(month, partial, era_start=era_start)
     return tuple(
         make_kpi(
             (key, label, unit),
@@ -202,42 +204,8 @@ def make_kpi(
     )
 
 
-def small_bases(hours: Values, sessions: Values) -> tuple[bool, bool]:
-    """Whether the month before and the same month of last year had under 5 h or under 10 sessions."""
-    before, year = (
-        any(
-            v is not None and v < least
-            for v, least in ((hours[at], MIN_BASE_HOURS), (sessions[at], MIN_BASE_SESSIONS))
-        )
-        for at in (-2, -13)
-    )
-    return before, year
-
-
-def change_text(value: float | None, base: float | None, unit: str, *, small: bool = False) -> str:
-    """A change in words: relative, absolute on a ``small`` base, in points for a share.
-
-    >>> [change_text(v, 310.0, "h") for v in (402.5, 309.1, 310.0, None)], change_text(4.0, 0.0, "h")
-    (['+30%', '−0.3%', 'unchanged', ''], 'new')
-    """
-    if value is None:
-        return ""
-    if base is None:
-        return NO_COMPARISON
-    delta = value - base
-    if delta == 0:
-        return "unchanged"
-    points = unit == "share"
-    if not points and (small or base == 0):
-        return signed(value_text(abs(delta), unit), delta) if base else "new"
-    percent = 100 * abs(delta) / (1 if points else base)
-    if percent < 0.05:
-        return "almost unchanged"
-    amount = f"{percent:.1f}" if round(percent, 1) < 1 else count_text(percent)
-    return signed(f"{amount} pp" if points else f"{amount}%", delta)
-
-
-def _ratio(top: float | None, bottom: float | None, scale: float = 1) -> float | None:
+def ratio(top: float | None, bottom: float | None, scale: float = 1) -> float | None:
+    """The quotient times ``scale``; None where either is missing or the lower one is 0."""
     return scale * top / bottom if top is not None and bottom else None
 
 

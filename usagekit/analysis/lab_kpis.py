@@ -7,12 +7,12 @@ from itertools import repeat
 
 import pandas as pd
 
-from usagekit.analysis.history import Values, comparable_history
-from usagekit.analysis.kpis import NOT_KNOWN, Kpi, compared, make_kpi, small_bases
+from usagekit.analysis.changes import small_bases
+from usagekit.analysis.history import Values, comparable_history, has_year
+from usagekit.analysis.kpis import NOT_KNOWN, Kpi, compared, make_kpi
 from usagekit.analysis.months import hours_in_days, hours_in_month
 from usagekit.analysis.wording import count_text
-from usagekit.period import Period, shift_month, trailing_months
-from usagekit.vocabulary import CURRENT_ERA_START
+from usagekit.period import Period, trailing_months
 
 
 def lab_kpis(
@@ -62,7 +62,7 @@ def lab_kpis(
         for column in ("total_time_hours", "session_count", "device_count")
     )
     small = small_bases(hours, sessions)
-    year = partial is None and shift_month(month, -12) >= f"{CURRENT_ERA_START:%Y-%m}"
+    year = has_year(month, partial)
     names = trailing_months(month)
     elapsed = [hours_in_month(name, timezone) for name in names]
     if partial:

@@ -116,7 +116,11 @@ def month_sessions(events: pd.DataFrame, *, month: str, timezone: str) -> pd.Dat
     >>> seconds_between(found["start"], found["end"]).tolist()
     [0.0, 3600.0]
     """
-    first, last = month_bounds(month, timezone)
+    return sessions_within(events, *month_bounds(month, timezone))
+
+
+def sessions_within(events: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+    """The same for the time between any two instants (UTC)."""
     whole = ended(events)
     start, end = whole["start_time"], whole["end_time"]
     inside = (start < last) & ((end > first) | (start >= first))

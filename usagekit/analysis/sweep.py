@@ -119,6 +119,16 @@ def enough(longer: Floats, share: float) -> int:
     return int(np.argmax(longer[0] - exceeded >= (share - 1e-13) * longer[0]))
 
 
+def bin_spans(hourly: pd.DataFrame, month: str, timezone: str) -> Spans:
+    """From when to when the hour bins of a frame last, by their ``datetime`` (with a zone); true for those of the month."""
+    bins = spans(hour_bins(month, timezone))
+    stamps = pd.to_datetime(hourly["datetime"], utc=True)
+    labels: Ints = stamps.to_numpy(dtype="datetime64[us]").astype(np.int64)
+    place = np.searchsorted(bins.start, labels, side="right") - 1
+    # Hours that are whole in UTC but not on the local clock (India) have no edge here and last an hour.
+    return Spans(place, labels, np.where(bins.start[place] == labels, bins.end[place], labels + HOUR))
+
+
 def hour_bins(month: str, timezone: str) -> pd.DataFrame:
     """The hours of a month as the local clock counts them.
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import pandas as pd
 
+from usagekit.analysis.changes import change_text, small_bases
 from usagekit.analysis.history import Values, comparable_history
-from usagekit.analysis.kpis import Kpi, change_text, small_bases
+from usagekit.analysis.kpis import Kpi
 from usagekit.analysis.trust import eras
 from usagekit.errors import SchemaError
 from usagekit.period import parse_month

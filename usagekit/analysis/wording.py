@@ -9,6 +9,10 @@ NARROW = "\u202f"
 
 NBSP = "\u00a0"
 
+APPROX, AT_LEAST, AT_MOST = "≈", "≥", "≤"
+MARKS = {APPROX: "approx.", AT_LEAST: "at least", AT_MOST: "at most"}
+"""What stands before a number that is a substitute, in words."""
+
 
 def count_text(value: float) -> str:
     """A whole number with narrow spaces between thousands; what rounds to 0 has no sign.

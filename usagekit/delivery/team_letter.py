@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from usagekit.analysis.wording import NARROW, NBSP, hours_text
+from usagekit.analysis.wording import MARKS, NARROW, NBSP, hours_text
 from usagekit.delivery.facts import DASH, Facts, KpiRow
 from usagekit.delivery.letter import MAX_WORDS, Attachment, Chart, Letter, Table, short, short_name, words
 from usagekit.figures.escape import printable
@@ -53,12 +53,9 @@ def team_letter(facts: Facts, files: Mapping[str, bytes], *, revision: int, cont
     if facts.usage == "zero":
         return replace(letter, finding="No usage recorded (data fetched correctly).")
     table, chart = kpi_table(facts), _chart(facts)
-    note = (
-        f"{NOT_COMPARABLE}: no comparable data."
-        if any(NOT_COMPARABLE in row[4:] for row in table.rows)
-        else ""
+    whole = replace(
+        letter, tables=(table,), note=_signs(table), chart=chart, attachments=attachments(facts, files)
     )
-    whole = replace(letter, tables=(table,), note=note, chart=chart, attachments=attachments(facts, files))
     return within_limit(whole, facts.actions)
 
 
@@ -74,6 +71,19 @@ def kpi_table(facts: Facts) -> Table:
     now, before, year = months
     rows = ((k.label, k.value, k.previous, k.change, last_year(k)) for k in facts.kpis)
     return Table(("", now, before, "Change", year), tuple((row[0], *map(_tight, row[1:])) for row in rows))
+
+
+def _signs(table: Table) -> str:
+    """What the signs in a table of key figures mean."""
+    told = (
+        [f"{NOT_COMPARABLE}: no comparable data."]
+        if any(NOT_COMPARABLE in row[4:] for row in table.rows)
+        else []
+    )
+    first = {cell[:1] for row in table.rows for cell in row[1:]}
+    if marks := ", ".join(f"{mark} {words}" for mark, words in MARKS.items() if mark in first):
+        told.append(f"{marks}: the report says why.")
+    return " ".join(told)
 
 
 def last_year(figure: KpiRow) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypedDict, TypeVar
 
 import pandas as pd
 
-from usagekit.analysis import concurrency, shape
+from usagekit.analysis import concurrency, shape, substitutes
 from usagekit.analysis.finding import change_split, leader
 from usagekit.analysis.history import comparable_history
 from usagekit.analysis.kpis import NOT_KNOWN, Kpi, kpis
@@ -60,8 +60,14 @@ class Basis:
     @cached_property
     def until(self) -> pd.Timestamp:
         """The end (UTC) of the month, of a running one that of its last whole day."""
-        partial = self.evidence.partial
-        return days_bounds(partial[1] if partial else parse_month(self.month), self.timezone)[1]
+        return self.two_spans[1][1]
+
+    @cached_property
+    def two_spans(self) -> tuple[substitutes.Span, substitutes.Span]:
+        """From when to when (UTC) the month before and this one last; of a running one, the days that compare."""
+        whole = [parse_month(month) for month in (shift_month(self.month, -1), self.month)]
+        before, now = (days_bounds(days, self.timezone) for days in self.evidence.partial or whole)
+        return before, now
 
     @cached_property
     def elapsed_hours(self) -> float:
@@ -97,8 +103,8 @@ class Basis:
         return self.given(now, lambda models: shape.top_rows(models, "device_model"))
 
     @cached_property
-    def kpis(self) -> tuple[Kpi, ...]:
-        """Device hours, active users, sessions, mean session and automation share."""
+    def measured(self) -> tuple[Kpi, ...]:
+        """Device hours, active users, sessions, mean session and automation share, each by its own route."""
         evidence = self.evidence
         found = kpis(
             evidence.usage,
@@ -111,9 +117,13 @@ class Basis:
 
     def with_reasons(self, figures: Sequence[Kpi]) -> tuple[Kpi, ...]:
         """Figures that are missing, with the reason that the API gave for what they rest on."""
-        missing = self.evidence.missing
-        told = ((k, next(filter(None, map(missing.get, _RESTS_ON.get(k.key, ()))), "")) for k in figures)
+        told = ((k, self.refused(k.key)) for k in figures)
         return tuple(replace(k, reason=why) if k.reason == NOT_KNOWN and why else k for k, why in told)
+
+    def refused(self, name: str) -> str:
+        """What the API said when it refused what a figure or property rests on; empty where it did not."""
+        reasons = self.evidence.missing
+        return next((reasons[part] for part in _RESTS_ON.get(name, ()) if part in reasons), "")
 
     @cached_property
     def title(self) -> str:
@@ -178,8 +188,7 @@ class Basis:
         """Why there is no ``name`` (such as ``idle`` or ``sizes``), in words."""
         if self.evidence.partial and name in _OVER:
             return RUNNING
-        reasons = self.evidence.missing
-        return next((reasons[part] for part in _RESTS_ON.get(name, ()) if part in reasons), NOT_FETCHED)
+        return self.refused(name) or NOT_FETCHED
 
     @staticmethod
     def given(given: Any, compute: Callable[[Any], T]) -> T | None:

@@ -10,17 +10,19 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from usagekit.analysis import capacity, concurrency, contention, sites, suggestions
+from usagekit.analysis import capacity, concurrency, contention, sites, substitutes, suggestions
 from usagekit.analysis.finding import Findings
 from usagekit.analysis.forecast import Forecast, forecast
-from usagekit.analysis.history import comparable_history
+from usagekit.analysis.history import Values, comparable_history
 from usagekit.analysis.kpis import Kpi, compared
 from usagekit.analysis.lab_kpis import lab_kpis
 from usagekit.analysis.money import Mode, showback
-from usagekit.analysis.months import days_bounds, month_bounds
+from usagekit.analysis.months import month_bounds
 from usagekit.analysis.team_table import team_table, total_row
 from usagekit.analysis.trust import hours_inside
-from usagekit.period import Period, parse_month, shift_month
+from usagekit.analysis.wording import APPROX, AT_MOST
+from usagekit.period import shift_month
+from usagekit.reading.stand_ins import FROM_EVENTS
 from usagekit.reading.upkeep import Upkeep
 
 
@@ -42,23 +44,40 @@ class LabReading(Upkeep):
 
     @cached_property
     def lab_kpis(self) -> tuple[Kpi, ...]:
-        """Devices used, calendar and business utilisation."""
-        partial, months = self.evidence.partial, (shift_month(self.month, -1), self.month)
-        spans = partial or [parse_month(month) for month in months]
-        shares = {month: self._business_share(month, span) for month, span in zip(months, spans, strict=True)}
-        found = lab_kpis(self.evidence.usage, shares, **self.at, devices=self.roster_size, partial=partial)
-        return self.with_reasons(found)
+        """Devices used, calendar and business utilisation; a substitute has a mark."""
+        evidence, months = self.evidence, (shift_month(self.month, -1), self.month)
+        counts = comparable_history(evidence.usage, "device_count", month=self.month)[-2:]
+        owned: Values = counts if self.roster_size is None else [self.roster_size] * 2
+        parts = zip(months, self.two_spans, owned, strict=True)
+        shares = {month: self._business_share(month, until, devices=d) for month, (_, until), d in parts}
+        found = lab_kpis(
+            evidence.usage, shares, **self.at, devices=self.roster_size, partial=evidence.partial
+        )
+        return tuple(self._told(self.stood_in(kpi)) for kpi in self.with_reasons(found))
 
-    def _business_share(self, month: str, days: Period) -> float | None:
-        """Business utilisation of some days from the first of a month on."""
-        hourly, zone = self.evidence.hourly, self.timezone
-        if hourly is None:
+    def _business_share(self, month: str, until: pd.Timestamp, *, devices: float | None) -> float | None:
+        """Business utilisation of a month up to an instant, by hour bins; by single events where those are missing."""
+        hourly, events, zone = self.evidence.hourly, self.evidence.events, self.timezone
+        spells = concurrency.business_spells(month, zone, self.business, until=until)
+        if hourly is not None:
+            cut = hourly[pd.to_datetime(hourly["datetime"], utc=True) < until]
+            used = capacity.business_hours_used(cut, month=month, timezone=zone, business=self.business)
+        elif events is not None:
+            used = substitutes.event_hours_inside(events, spells)
+        else:
             return None
-        _, until = days_bounds(days, zone)
-        cut = hourly[pd.to_datetime(hourly["datetime"], utc=True) < until]
-        used = capacity.business_hours_used(cut, month=month, timezone=zone, business=self.business)
-        opened = concurrency.business_minutes(month, zone, self.business, until=until) / 60
-        return capacity.utilisation(used, devices=self.roster_size, available_hours=opened)
+        opened = float((spells["end"] - spells["start"]).dt.total_seconds().sum() / 3600)
+        return capacity.utilisation(used, devices=devices, available_hours=opened)
+
+    def _told(self, kpi: Kpi) -> Kpi:
+        """A utilisation with a mark where it is of the devices used, or by single events."""
+        rests = {"calendar": ("devices",), "business": ("devices", "hourly")}.get(kpi.key, ())
+        told = {"devices": ("", AT_MOST), "hourly": (FROM_EVENTS, APPROX)}
+        for name in rests if kpi.value is not None else ():
+            if reason := self.evidence.missing.get(name):
+                words, mark = told[name]
+                kpi = substitutes.marked(kpi, words, reason=reason, mark=mark)
+        return kpi
 
     @cached_property
     def teams(self) -> pd.DataFrame | None:
@@ -84,7 +103,7 @@ class LabReading(Upkeep):
     @property
     def teams_total(self) -> dict[str, Any]:
         """The row below the teams."""
-        return total_row(self.kpis)
+        return total_row(self.measured)
 
     # Capacity
 
@@ -96,6 +115,16 @@ class LabReading(Upkeep):
     @cached_property
     def peak(self) -> concurrency.Peak | None:
         return self.given(self.steps, lambda steps: concurrency.peak(steps, self.timezone))
+
+    @cached_property
+    def busiest_hour(self) -> substitutes.BusiestHour | None:
+        """What stands in for the peak where single events are missing."""
+        if self.evidence.events is not None:
+            return None
+        span = self.two_spans[1]
+        return self.given(
+            self.evidence.hourly, lambda hourly: substitutes.busiest_hour(hourly, **self.at, span=span)
+        )
 
     @cached_property
     def curve(self) -> pd.DataFrame | None:

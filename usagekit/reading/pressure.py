@@ -14,7 +14,7 @@ from usagekit.analysis import false_starts as starts
 from usagekit.analysis import holds as held
 from usagekit.figures.layout import NOT_FETCHED
 from usagekit.reading.ahead import lab_wide
-from usagekit.reading.basis import Basis
+from usagekit.reading.stand_ins import StandIns
 
 _COLUMNS: Final = {
     **dict.fromkeys(("sizes", "twins", "movable", "sold_out_week"), "model"),
@@ -24,7 +24,7 @@ _COLUMNS: Final = {
 """What of the devices a part must know."""
 
 
-class Pressure(Basis):
+class Pressure(StandIns):
     """How the devices were used, by single sessions, and by whom."""
 
     @lab_wide

@@ -84,7 +84,7 @@ class Reading(Doubts):
     @cached_property
     def finding(self) -> str:
         """The month in one sentence."""
-        return finding(self.kpis, month=self.month, evidence=self.findings)
+        return finding(self.measured, month=self.month, evidence=self.findings)
 
     @property
     def findings(self) -> Findings:

@@ -12,7 +12,6 @@ from usagekit.analysis.wording import (
     hours_text,
     minutes_text,
     percent_text,
-    value_text,
 )
 from usagekit.figures.badges import trust_words
 from usagekit.figures.escape import shown_name
@@ -116,6 +115,10 @@ def session_facts(reading: Reading) -> list[Fact]:
 def capacity_facts(reading: LabReading) -> list[Fact]:
     """The busiest moment, what would have been enough, and what automation takes from people."""
     missing = reading.evidence.missing.get("events", "could not be fetched")
+    if (hour := reading.busiest_hour) is not None:
+        when = f"{hour.at.day} {hour.at:%B %Y, %H:%M %Z}"
+        busy = "<0.1" if hour.devices < 0.05 else f"{hour.devices:.1f}"
+        return [("Busiest hour, average", busy, f"devices, {when}; a lower bound of the peak: {missing}")]
     if reading.steps is None:
         return [("Peak", _MISSING, missing)]
     facts = []
@@ -150,7 +153,7 @@ def capacity_facts(reading: LabReading) -> list[Fact]:
 
 
 def footnotes(reading: Reading) -> list[str]:
-    """What every – on the pages stands for, and restatements."""
+    """Each call that failed or was refused, for which – or a substitute stands on the pages, and restatements."""
     found = [f"– {name.replace('_', ' ')}: {reason}" for name, reason in reading.evidence.missing.items()]
     if reading.restatement:
         found.append(f"{reading.restatement}.")
@@ -188,7 +191,7 @@ def mail_facts(reading: Reading) -> dict[str, Any]:
             "value": k.text,
             "previous": k.previous_text,
             "change": k.change,
-            "year": _MISSING if k.year_ago is None else value_text(k.year_ago, k.unit),
+            "year": k.year_text,
         }
         for k in reading.kpis
     ]
