@@ -18,7 +18,7 @@ from usagekit.analysis.kpis import Kpi, compared
 from usagekit.analysis.lab_kpis import lab_kpis
 from usagekit.analysis.money import Mode, showback
 from usagekit.analysis.months import days_bounds, month_bounds
-from usagekit.analysis.team_table import team_table, total_row
+from usagekit.analysis.team_table import by_month, month_columns, team_table, total_row
 from usagekit.analysis.trust import hours_inside
 from usagekit.period import Period, parse_month, shift_month
 from usagekit.reading.upkeep import Upkeep
@@ -78,13 +78,22 @@ class LabReading(Upkeep):
 
     @property
     def teams_shown(self) -> pd.DataFrame | None:
-        """The teams as a table shows them: what belongs to no team is named by its kind, and muted."""
-        return self.given(self.teams, _named)
+        """The teams as a table shows them: what belongs to no team is named by its kind, and muted.
+
+        Their 13 months are in columns of their own, too (:attr:`team_months`).
+        """
+        return self.given(self.teams, lambda t: _named(t).join(by_month(t["history"], self.month)))
+
+    @property
+    def team_months(self) -> tuple[str, ...]:
+        """The columns of ``teams_shown`` with the hours (h) of each month."""
+        return month_columns(self.month)
 
     @property
     def teams_total(self) -> dict[str, Any]:
         """The row below the teams."""
-        return total_row(self.kpis)
+        row = total_row(self.kpis)
+        return row | dict(zip(self.team_months, row["history"], strict=True))
 
     # Capacity
 
