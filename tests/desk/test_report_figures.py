@@ -521,6 +521,7 @@ def test_right_size_of_a_real_fleet():
         None,
         "4",
         "3",
+        "9.0\u00a0h",
         "3",
         "2",
         "2",

@@ -457,7 +457,7 @@ def test_few_people_are_not_split(tmp_path: Path, people: int, told: bool) -> No
     facts = {
         label: (number, words(why)) for label, number, why in people_facts(_of(tmp_path, rows), names=True)
     }
-    expected = ("5", "of 5 people, by even use; 0@example.com has 20%")
+    expected = ("5", "of 5, by even use; 0@example.com has 20%")
     assert facts["People, effective"] == (
         expected if told else ("–", "fewer than 5 people are not split by person")
     )

@@ -94,8 +94,9 @@ class Fleet:
 
     @cached_property
     def sizes(self) -> list[dict[str, Any]]:
-        """Owned and needed devices of each model, most hours first."""
+        """Owned and needed devices of each model, and candidates to retire and to add, most hours first."""
         handed = Counter(self.raw.models[device] for device in self.handoffs())
+        dormant = Counter(self.raw.models[device] for device, months, _ in self.idle if months >= 3)
         rows = []
         for model, devices in self.pools.items():
             found, own = self.pool_steps(model), [p for p in self.pieces if p.session.model == model]
@@ -114,6 +115,8 @@ class Fleet:
                     "sold_out_share": None if scarce is None else scarce / self.raw.open_seconds,
                     "handoffs": handed[model],
                     "spare": len(devices) - needed[99],
+                    "retire": dormant[model],
+                    "add": int(bool(scarce) and 50 * scarce >= self.raw.open_seconds and handed[model] >= 10),
                 }
             )
         return sorted(rows, key=lambda row: (-row["total_time_hours"], row["device_model"]))

@@ -155,6 +155,7 @@ class Months:
                     "total_time_hours": now,
                     "share": now / total,
                     "change_hours": None if before is None else now - before,
+                    "change_share": now / before - 1 if before and not own.small else None,
                     "change": own.change("hours"),
                     "user_count": users,
                     "automation_share": own.history["automation"][-1],

@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from tests.paper.raw_lines import LABELS, Fact, Lines
 from tests.paper.raw_months import UNITS
 from tests.paper.raw_people import weeks_median
 from tests.paper.raw_words import Words
@@ -24,20 +25,8 @@ from usagekit.analysis.wording import (
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 BUCKETS = ("<1 min", "1–10 min", "10–30 min", "30–120 min", ">120 min")
-LABELS = (
-    "Device hours",
-    "Active users",
-    "Sessions",
-    "Mean session",
-    "Automation share",
-    "Devices used",
-    "Calendar utilisation",
-    "Business utilisation",
-)
 DASH = "–"
 Table = list[dict[str, Any]]
-Fact = tuple[str, list[str]]
-"""A label with its number, and the numbers that explain it close by."""
 
 
 class Pages:
@@ -46,6 +35,7 @@ class Pages:
     def __init__(self, words: Words, *, cents: int) -> None:
         self.words, self.raw, self.months = words, words.raw, words.months
         self.fleet, self.sessions, self.cents = words.fleet, words.sessions, cents
+        self.lines = Lines(words)
         self.week = self.raw.week(self.raw.by_hour(self.raw.month, self.months.scope))
         self.daily = self.raw.daily(self.raw.month, self.months.scope)
 
@@ -56,7 +46,7 @@ class Pages:
 
     def tables(self, heads: dict[str, list[str]]) -> dict[str, list[str]]:
         """The rows of each printed table, in order, with the columns of its file; a table may print the first ones only."""
-        heads = heads | {"devices-owned-and-needed-by-model": list(MODEL)}
+        heads = heads | PRINTED
         tables = {
             name: [_row(row, heads[name]) for row in rows]
             for name, rows in self.files.items()
@@ -72,9 +62,10 @@ class Pages:
     def other_models(self, shown: int) -> str:
         """The row that adds up the models beyond those that are printed."""
         rest = self.fleet.sizes[shown:]
-        keys = ("owned", "used", "spare", "handoffs")
-        owned, used, spare, handoffs = (count_text(sum(row[key] for row in rest)) for key in keys)
-        return f"{len(rest)} more {owned} {used} – – {spare} – {handoffs}"
+        sums = {key: sum(row[key] for row in rest) for key in (*COUNTS, "total_time_hours")}
+        owned, used, spare, handoffs, *_ = (count_text(sums[key]) for key in COUNTS)
+        hours = hours_text(sums["total_time_hours"])
+        return f"{len(rest)} more {owned} {used} {hours} – – {spare} – {handoffs} {_candidates(sums) or ''}"
 
     def facts(self) -> list[Fact]:
         """The numbers that stand in no table."""
@@ -85,6 +76,7 @@ class Pages:
             (f"{DAYS[weekday]}s {hour}:00 to {hour + 1}:00 were busiest with {_busy(most)}", []),
             *self._people(),
             *self._lengths(),
+            *self.lines.facts(),
         ]
         if self.words.team is not None:
             steps = [(row["step"], row["hours"]) for row in self.files["what-moved-the-hours"]]
@@ -116,6 +108,9 @@ class Pages:
         mix = [(bucket, *row) for bucket, row in zip(BUCKETS, self.sessions.mix(), strict=True)]
         fading = self.fleet.fading(self.words.team)
         return {
+            "key-figures": self.lines.key_figures(),
+            "people": _table([*self.lines.people(), *self.lines.devices()], *LINE),
+            "sessions": _table(self.lines.lengths(), *LINE),
             "what-moved-the-hours": _table(steps, "step", "hours"),
             "device-hours-per-day": _table(days, "date", "total_time_hours", "previous_hours"),
             "devices-busy-by-weekday-and-hour": self._cells(),
@@ -129,24 +124,33 @@ class Pages:
         column = {"device": "device_address", "model": "device_model"}[attribute]
         rows = self.months.top(lambda session: getattr(session, attribute))
         return [
-            {column: name or f"{count} more", "total_time_hours": hours, "share": share}
-            for _, name, hours, share, count in rows
+            {"rank": rank, column: name, "total_time_hours": hours, "share": share, "groups": count}
+            | {"shown": name or f"{count} more"}
+            for rank, name, hours, share, count in rows
         ]
 
     def _all_teams(self, like: dict[str, Any]) -> dict[str, Any]:
         """The lab below its teams: its own counts and change, not the sums of theirs."""
         history = self.months.history
         hours = history["hours"]
-        return dict.fromkeys(like) | {
-            "team": "All",
-            "total_time_hours": hours[-1],
-            "share": 1.0,
-            "change": self.months.change("hours"),
-            "change_hours": hours[-1] - hours[-2],
-            "user_count": history["users"][-1],
-            "automation_share": history["automation"][-1],
-            "history": " ".join("" if h is None else f"{h:.12g}" for h in hours),
-        }
+        return (
+            dict.fromkeys(like)
+            | {
+                "team": "All",
+                "kind": "all",
+                "total_time_hours": hours[-1],
+                "share": 1.0,
+                "change_share": hours[-1] / hours[-2] - 1,
+                "change": self.months.change("hours"),
+                "change_hours": hours[-1] - hours[-2],
+                "user_count": history["users"][-1],
+                "automation_share": history["automation"][-1],
+            }
+            | self._by_month(hours)
+        )
+
+    def _by_month(self, hours: Iterable[float | None]) -> dict[str, float | None]:
+        return {f"hours_{month}": h for month, h in zip(self.raw.months, hours, strict=True)}
 
     def _of_lab(self) -> dict[str, Table]:
         raw, total, models = self.raw, self.months.hours, self.raw.models
@@ -154,8 +158,7 @@ class Pages:
         history = zip(raw.months, self.months.history["hours"], strict=True)
         idle = [
             (
-                d,
-                models[d],
+                *(d, models[d], n, last or ""),
                 *(("13+", f"before {_month(raw.year)}") if last is None else (str(n), _month(last))),
                 "",
             )
@@ -166,7 +169,7 @@ class Pages:
             for device, start, end, hours, hold in self.sessions.holds[0][:10]
         ]
         teams = [
-            row | {"history": " ".join("" if h is None else f"{h:.12g}" for h in row["history"])}
+            {key: row[key] for key in row if key != "history"} | self._by_month(row["history"])
             for row in self.months.teams
         ]
         split = self.months.showback(self.cents, "used")
@@ -174,7 +177,13 @@ class Pages:
         costs = [(t or "unused", float(h), float(h / whole), cents / 100) for t, h, cents in split]
         sums = [(name, total, hours, hours - total) for name, hours in self.months.sums.items()]
         suspects = [(d, n, bad, bad / n, *more) for d, n, bad, *more in self.sessions.suspects()]
+        idle_columns = ("device_address", "device_model", "idle_months", "last_used_month")
         return {
+            "key-figures": self.lines.key_figures(),
+            "what-moved-the-hours": _table(self.lines.moved(), *LINE),
+            "peaks-and-spread": _table(self.lines.capacity(), *LINE),
+            "people": _table(self.lines.people(), *LINE),
+            "sessions": _table(self.lines.lengths(), *LINE),
             "teams": [*teams, self._all_teams(teams[0])],
             "do-the-numbers-add-up": _table(sums, "part", "total_hours", "sum_hours", "difference_hours"),
             "devices-busy-by-weekday-and-hour": [
@@ -187,8 +196,10 @@ class Pages:
             ],
             "countries": _table(self.fleet.sites("country"), "country", *SITE),
             "hosts": _table(self.fleet.sites("hostname"), "hostname", *SITE),
-            "devices-owned-and-needed-by-model": self.fleet.sizes,
-            "idle-devices": _table(idle, "device_address", "device_model", "idle_for", "last_month", "note"),
+            "devices-owned-and-needed-by-model": [
+                row | {"candidates": _candidates(row)} for row in self.fleet.sizes
+            ],
+            "idle-devices": _table(idle, *idle_columns, "idle_for", "last_month", "note"),
             "newly-idle-and-fading-devices": [
                 row | {"device_model": models[row["device_address"]], "note": ""}
                 for row in _table(self.fleet.fading(), *FADING)
@@ -321,7 +332,25 @@ def _money(value: float) -> str:
     return money_text(Decimal(str(value)))
 
 
-MODEL = ("device_model", "owned", "used", "peak", "needed_99", "spare", "sold_out_minutes", "handoffs")
+def _candidates(row: dict[str, Any]) -> str | None:
+    return ", ".join(f"{word} {row[word]}" for word in ("retire", "add") if row[word]) or None
+
+
+LINE = ("measure", "value", "unit")
+COUNTS = ("owned", "used", "spare", "handoffs", "retire", "add")
+PRINTED = {
+    "devices-owned-and-needed-by-model": [
+        *("device_model", "owned", "used", "total_time_hours", "peak", "needed_99", "spare"),
+        *("sold_out_minutes", "handoffs", "candidates"),
+    ],
+    **{name: ["shown", "total_time_hours", "share"] for name in ("devices", "models")},
+    "teams": [
+        *("team", "total_time_hours", "share", "change", "change_hours", "user_count", "automation_share")
+    ],
+    "idle-devices": ["device_address", "device_model", "idle_for", "last_month", "note"],
+}
+"""The printed columns of tables whose files have others: numbers for words."""
+
 TABLES = {
     *("devices", "models", "sessions-by-length", "idle-or-fading-devices", "teams", "countries", "hosts"),
     *("devices-owned-and-needed-by-model", "idle-devices", "newly-idle-and-fading-devices"),
@@ -346,7 +375,6 @@ WORDS: dict[str, Any] = {
     "start": _moment,
     "end": _moment,
     "cost": _money,
-    "history": lambda _: "",  # drawn
 }
 """How the values of a column are printed; the others are texts."""
 

@@ -124,7 +124,7 @@ class Words:
         if not spikes:
             return None
         seconds, count, _ = spikes[0]
-        said = [f"{count_text(count)} of {count_text(len(self.sessions.own))} sessions", _length(seconds)]
+        said = [f"{count_text(count)} of {count_text(len(self.sessions.own))} sessions", length(seconds)]
         return "automation", sum(s * n for s, n, _ in spikes) / HOUR, said
 
     def _check(self) -> tuple[str, float, list[str]] | None:
@@ -146,7 +146,7 @@ class Words:
         return "move", (before - after) / 60, said
 
 
-def _length(seconds: int) -> str:
+def length(seconds: int) -> str:
     """A length to the second."""
     parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
     return " ".join(f"{n}\u00a0{unit}" for n, unit in parts if n)

@@ -301,7 +301,7 @@ def test_models_and_devices(read: Read, raw: Oracle, month: str) -> None:
     """Owned, used, needed, sold out and handed over by model; devices idle, fading, and never busy together."""
     said, fleet = read(month, None), Fleet(raw(month))
     sizes = fleet.sizes
-    check(rows(said.sizes, *sizes[0]), [tuple(row.values()) for row in sizes])
+    check(rows(said.candidates, *sizes[0]), [tuple(row.values()) for row in sizes])
     idle = [
         (d, n, None if last is None else f"{last:%Y-%m}")
         for d, n, last in rows(said.idle, "device_address", "idle_months", "last_used")
@@ -370,7 +370,7 @@ def printed(
     snapshot: Callable[[str], Path], raw: Oracle, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., tuple[Path, Pages]]:
     @cache
-    def made(team: str | None, month: str = MARCH) -> tuple[Path, Pages]:
+    def made(team: str | None, month: str = MARCH, paper: str = "a4") -> tuple[Path, Pages]:
         template, options = (
             ("team_month", {}) if team else ("lab_month", {"price": CENTS / 100, "names": True})
         )
@@ -380,7 +380,7 @@ def printed(
             snapshot=snapshot(month),
             reports=tmp_path_factory.mktemp("reports"),
             template=template,
-            options=options,
+            options={**options, "paper": paper},
         )
         outcome = render_unit(unit)
         assert isinstance(outcome, Rendered), outcome
@@ -389,12 +389,29 @@ def printed(
     return made
 
 
-@pytest.mark.parametrize("month", [MARCH, LEGACY])
+@pytest.mark.parametrize(
+    ("month", "paper"), [(MARCH, "a4"), (LEGACY, "a4"), (MARCH, "us-letter"), (LEGACY, "us-letter")]
+)
 @pytest.mark.parametrize("team", TEAMS)
-def test_two_pages_and_four(printed: Callable[..., tuple[Path, Pages]], team: str | None, month: str) -> None:
-    """In either era a team's report has two pages and the lab's four, with showback."""
-    folder, _ = printed(team, month)
+def test_two_pages_and_four(
+    printed: Callable[..., tuple[Path, Pages]], team: str | None, month: str, paper: str
+) -> None:
+    """In either era and on either paper a team's report has two pages and the lab's four, with showback."""
+    folder, _ = printed(team, month, paper)
     assert len(PdfReader(folder / "report.pdf").pages) == (2 if team else 4)
+
+
+@pytest.mark.parametrize("team", [None, "Payments"])
+def test_a_running_month_has_as_many_pages(store: Path, tmp_path: Path, team: str | None) -> None:
+    """What a running month says besides leaves its reports their two pages and four."""
+    source = StoreSource(open_store(store), as_of=datetime(2023, 3, 16, 6, tzinfo=UTC))
+    fetch_snapshot(Lab(source, timezone="Europe/Berlin", today=date(2023, 3, 16)), MARCH, tmp_path / MARCH)
+    template = "team_month" if team else "lab_month"
+    (unit,) = plan_month(
+        MARCH, [team], snapshot=tmp_path / MARCH, reports=tmp_path, template=template, options={}
+    )
+    assert isinstance(render_unit(unit), Rendered)
+    assert len(PdfReader(unit.directory / "report.pdf").pages) == (2 if team else 4)
 
 
 @pytest.mark.parametrize("team", TEAMS)

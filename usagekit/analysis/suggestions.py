@@ -10,7 +10,14 @@ import pandas as pd
 
 from usagekit.analysis.false_starts import SUSPECT_SESSIONS, SUSPECT_TIMES
 from usagekit.analysis.holds import SPIKE_SHARE, SPIKE_TIMES
-from usagekit.analysis.wording import NBSP, count_text, hours_text, listed, minutes_text, percent_text
+from usagekit.analysis.wording import (
+    count_text,
+    hours_text,
+    length_text,
+    listed,
+    minutes_text,
+    percent_text,
+)
 from usagekit.figures.escape import shown_name
 
 if TYPE_CHECKING:
@@ -93,6 +100,12 @@ def dormant_devices(idle: pd.DataFrame, *, notes: Mapping[str, str]) -> list[str
     return [device for device in devices if not notes.get(device, "").strip()]
 
 
+def scarce(right_size: pd.DataFrame) -> pd.Series[bool]:
+    """Which models are candidates for one device more: often sold out, and handed from user to user."""
+    known, share = right_size["device_model"].notna(), right_size["sold_out_share"].astype("float64")
+    return known & (share >= SOLD_OUT_SHARE) & (right_size["handoffs"].fillna(0) >= HANDOFFS).astype(bool)
+
+
 def _retire(facts: Observations) -> Suggestion | None:
     idle = facts.idle
     if idle is None or not (devices := dormant_devices(idle, notes=facts.notes)):
@@ -130,8 +143,7 @@ def _of_models(devices: list[str], fleet: pd.DataFrame | None) -> list[str]:
 def _add(facts: Observations) -> Suggestion | None:
     if facts.right_size is None:
         return None
-    table = facts.right_size[facts.right_size["device_model"].notna()]
-    short = table[(table["sold_out_share"] >= SOLD_OUT_SHARE) & (table["handoffs"] >= HANDOFFS)]
+    short = facts.right_size[scarce(facts.right_size)]
     if short.empty:
         return None
     rows = short.sort_values(["sold_out_minutes", "device_model"], ascending=[False, True])
@@ -169,7 +181,7 @@ def _automation(facts: Observations) -> Suggestion | None:
     every = round(first["sessions"] / first["share"])
     text = (
         f"Repair automation or a timeout: {count_text(first['sessions'])} of {_count(every, 'session')} last "
-        f"{_length_text(first['seconds'])} ± 2 s (rule: more than {percent_text(SPIKE_SHARE)}, "
+        f"{length_text(first['seconds'])} ± 2 s (rule: more than {percent_text(SPIKE_SHARE)}, "
         f"{SPIKE_TIMES} times as many as just below and above)."
     )
     return Suggestion(text, float((found["seconds"] * found["sessions"]).sum()) / 3600, "automation")
@@ -208,11 +220,3 @@ def _move(facts: Observations) -> Suggestion | None:
 
 def _count(count: int, word: str) -> str:
     return f"{count_text(count)} {word}{'' if count == 1 else 's'}"
-
-
-def _length_text(seconds: float) -> str:
-    """A length to the second, as two of them are told apart by seconds: ``7 min 54 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
-    return " ".join(f"{count_text(n)}{NBSP}{unit}" for n, unit in parts if n) or f"0{NBSP}s"

@@ -11,10 +11,11 @@ import pandas as pd
 
 from usagekit.analysis.changes import change_text, small_bases
 from usagekit.analysis.history import Values, comparable_history
+from usagekit.analysis.key_figures import relative_change
 from usagekit.analysis.kpis import Kpi
 from usagekit.analysis.trust import eras
 from usagekit.errors import SchemaError
-from usagekit.period import parse_month
+from usagekit.period import parse_month, trailing_months
 from usagekit.vocabulary import CURRENT_ERA_START
 
 NO_TEAM: Final = "no team"
@@ -29,6 +30,7 @@ _KINDS: Final[dict[str, Any]] = {
     "share": "float64",
     "previous_hours": "float64",
     "change_hours": "float64",
+    "change_share": "float64",
     "change": "str",
     "user_count": "Int64",
     "automation_share": "float64",
@@ -68,8 +70,8 @@ def team_table(
     Largest change first, then largest hours; the rows of no team last: ``team`` (missing there), ``kind`` (``team``,
     ``no team`` or ``unattributed``), ``total_time_hours`` (h; the column adds up to ``total_hours``, but for a
     rest under 0.05 h), ``share`` of it,
-    ``previous_hours`` and ``change_hours`` (h), ``change`` in words, ``user_count``, ``automation_share`` (0 to 1),
-    ``history`` (13 numbers, None where missing).
+    ``previous_hours`` and ``change_hours`` (h), ``change`` in words and ``change_share`` as a number where it is in
+    percent, ``user_count``, ``automation_share`` (0 to 1), ``history`` (13 numbers, None where missing).
 
     Notes
     -----
@@ -141,8 +143,11 @@ def total_row(figures: Sequence[Kpi]) -> dict[str, Any]:
     known = None if hours.value is None or hours.previous is None else hours.value - hours.previous
     return {
         "team": "All",
+        "kind": "all",
         "total_time_hours": hours.value,
         "share": 1.0 if hours.value else None,
+        "previous_hours": hours.previous,
+        "change_share": relative_change(hours.value, hours.previous, hours.change),
         "change": hours.change,
         "change_hours": known,
         "user_count": None if users.value is None else int(users.value),
@@ -151,8 +156,25 @@ def total_row(figures: Sequence[Kpi]) -> dict[str, Any]:
     }
 
 
+def month_columns(month: str) -> tuple[str, ...]:
+    """The columns of :func:`by_month`.
+
+    >>> month_columns("2023-03")[-2:]
+    ('hours_2023-02', 'hours_2023-03')
+    """
+    return tuple(f"hours_{name}" for name in trailing_months(month))
+
+
+def by_month(history: pd.Series[Any], month: str) -> pd.DataFrame:
+    """The hours (h) of each of the 13 months that end with ``month`` in a column of its own, from rows of 13."""
+    return pd.DataFrame(
+        history.tolist(), index=history.index, columns=list(month_columns(month)), dtype="float64"
+    )
+
+
 def _row(team: str | None, kind: str, hours: Values, total: float | None, *, small: bool) -> dict[str, Any]:
     value, previous = hours[-1], hours[-2]
+    change = change_text(value, previous, "h", small=small)
     return {
         "team": team,
         "kind": kind,
@@ -160,7 +182,8 @@ def _row(team: str | None, kind: str, hours: Values, total: float | None, *, sma
         "share": value / total if value is not None and total else None,
         "previous_hours": previous,
         "change_hours": None if value is None or previous is None else value - previous,
-        "change": change_text(value, previous, "h", small=small),
+        "change_share": relative_change(value, previous, change),
+        "change": change,
         "user_count": None,
         "automation_share": None,
         "history": tuple(hours),

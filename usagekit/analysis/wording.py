@@ -60,6 +60,18 @@ def minutes_text(minutes: float) -> str:
     return f"{minutes:.1f}{NBSP}min" if small else f"{whole}{NBSP}min"
 
 
+def length_text(seconds: float) -> str:
+    """A length (s) to the second, as two of them are told apart by seconds.
+
+    >>> length_text(474).replace(NBSP, " "), length_text(0).replace(NBSP, " ")
+    ('7 min 54 s', '0 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{count_text(n)}{NBSP}{unit}" for n, unit in parts if n) or f"0{NBSP}s"
+
+
 def percent_text(share: float) -> str:
     """A share from 0 to 1 in whole percent that never rounds something to nothing or to all.
 

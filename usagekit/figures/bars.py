@@ -96,7 +96,8 @@ def right_size_chart(
     models
         what :func:`usagekit.analysis.capacity.right_size` returns, most hours first: ``device_model``, ``owned``,
         ``used``, ``total_time_hours``, ``peak``, ``needed_99``, ``sold_out_minutes``, ``handoffs``, ``spare``; devices
-        whose model is not known are a row without one.
+        whose model is not known are a row without one. What :func:`usagekit.analysis.candidates.candidates` adds is
+        shown, too.
     limit
         models that are named, the largest ones; the others are added up where that is true.
     reason
@@ -105,31 +106,36 @@ def right_size_chart(
     title = "Devices owned and needed, by model"
     if models is None:
         return missing(title, reason)
+    judged = "retire" in models
     known, unknown = models[models["device_model"].notna()], models[models["device_model"].isna()]
     shown, rest = known.head(limit), known.iloc[limit:]
     rows = [{**row, "muted": False} for row in records(shown)]
     for others, name in ((rest, f"{count_text(len(rest))} more"), (unknown, "model not known")):
         if len(others):
-            sums = others[["owned", "used", "total_time_hours", "spare", "handoffs"]].sum(min_count=1)
+            adding = [*_ADDING, *(("retire", "add") if judged else ())]
+            sums = others[adding].sum(min_count=1)
             rows.append({"device_model": name, **{str(k): v for k, v in sums.items()}, "muted": True})
     widest = max((float(r["owned"]) for r in rows if not r["muted"]), default=0.0)
     for row in rows:
         row["marks"] = [] if row["muted"] or not widest else _owned_marks(row, widest)
+        row["candidates"] = _candidates(row) if judged else None
     columns = [
         Column("Model", "text", "device_model"),
         Column(_LEGEND, "marks", "marks"),
         Column("Owned", "count", "owned"),
         Column("Used", "count", "used"),
+        Column("Hours", "hours", "total_time_hours"),
         Column("Peak", "count", "peak"),
         Column("Needed", "count", "needed_99"),
         Column("Spare", "count", "spare"),
         Column("Sold out", "minutes", "sold_out_minutes"),
         Column("Hand-offs", "count", "handoffs"),
+        *([Column("Candidates", "note", "candidates")] if judged else []),
     ]
     keys = [c.key for c in columns]
     caption = _spare_words(known)
     frame = pd.DataFrame(rows, columns=[*keys, "muted"])
-    figure = table(frame, columns, title=title, caption=caption, notes=[_NEEDED])
+    figure = table(frame, columns, title=title, caption=caption, notes=[_NEEDED, *_candidate_notes(models)])
     return _told(figure, "right-size", f"{title}. {caption}", models)
 
 
@@ -138,8 +144,25 @@ _LEGEND: Final = "  ".join(
 )
 _NEEDED: Final = (
     "Needed: enough in 99% of the business minutes. Sold out: business minutes in which every device of the model was "
-    "busy; not of a single device. Hand-offs: another user within 120 s of the one before."
+    "busy. Hand-offs: another user within 120 s of the one before. –: not told of a single device, nor of several models."
 )
+_ADDING: Final = ("owned", "used", "total_time_hours", "spare", "handoffs")
+
+
+def _candidates(row: Mapping[str, Any]) -> str | None:
+    counts = ((word, row.get(word)) for word in ("retire", "add"))
+    return ", ".join(f"{word} {count_text(n)}" for word, n in counts if not is_missing(n) and n) or None
+
+
+def _candidate_notes(models: pd.DataFrame) -> list[str]:
+    """By which rule devices are candidates, or that none is."""
+    if "retire" not in models:
+        return []
+    known, count = models["retire"].notna().all(), int(models[["retire", "add"]].sum().sum())
+    rules = ["retire devices idle for 3 months or longer, without a note"] if known else []
+    rules.append("add to a model that was sold out in 2% of business time or more, with 10 hand-offs or more")
+    told = [f"{'Candidates' if count else 'No candidates'}: {'; '.join(rules)}."]
+    return told if known else [*told, "Which devices could be retired is not known."]
 
 
 def session_mix_chart(mix: pd.DataFrame | None, *, month: str, reason: str = NOT_FETCHED) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from decimal import Decimal
 from itertools import takewhile
 from typing import Any, Final, Literal
 
@@ -72,8 +73,8 @@ def cell(value: Any, kind: Kind, *, largest: float = 0.0, domain: str = "") -> d
 def raw(value: Any) -> Any:
     """The value for a file: exact, of a kind that JSON knows; None when missing.
 
-    >>> [raw(v) for v in (float("nan"), pd.Timestamp("2023-03-01"), (1.5, None))]
-    [None, '2023-03-01T00:00:00', '1.5 ']
+    >>> [raw(v) for v in (float("nan"), pd.Timestamp("2023-03-01"), Decimal("-1.50"), (1.5, None))]
+    [None, '2023-03-01T00:00:00', -1.5, '1.5 ']
     """
     if isinstance(value, tuple | list):
         return " ".join("" if is_missing(v) else f"{v:.12g}" for v in value)
@@ -81,6 +82,8 @@ def raw(value: Any) -> Any:
         return None
     if isinstance(value, pd.Timestamp):
         return value.isoformat()
+    if isinstance(value, Decimal):  # as text a negative one would pass for a formula
+        return float(value)
     if hasattr(value, "item"):
         return value.item()
     return value if isinstance(value, str | int | float) else str(value)

@@ -10,14 +10,15 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from usagekit.analysis.key_figures import key_figures
 from usagekit.analysis.kpis import Kpi
 from usagekit.analysis.wording import NBSP, count_text, listed, value_text
 from usagekit.figures.badges import trust_words
 from usagekit.figures.base import Figure, component
 from usagekit.figures.cells import ARROWS, BADGE_SIGNS, heights
 from usagekit.figures.escape import shown_name
-from usagekit.figures.layout import missing, no_usage
-from usagekit.figures.tables import Column, table
+from usagekit.figures.layout import NOT_FETCHED, missing, no_usage
+from usagekit.figures.tables import Column, raw_table, table
 from usagekit.period import BusinessHours, month_name, parse_month, shift_month
 
 
@@ -103,10 +104,14 @@ def tiles(figures: Sequence[Kpi], *, month: str, days: tuple[str, str] | None = 
         "tiles": [_tile(k, with_year=told) for k in figures],
     }
     alt = "; ".join(f"{k.label} {k.text}" + (f" ({k.change})" if k.change else "") for k in figures)
-    return component("tiles", f"{alt}.", content)
+    return component(
+        "tiles", f"{alt}.", content, table=raw_table("key-figures", key_figures(figures, month=month))
+    )
 
 
-def ranking(top: pd.DataFrame | None, *, title: str, month: str) -> Figure:
+def ranking(
+    top: pd.DataFrame | None, *, title: str, month: str, caption: str = "", reason: str = NOT_FETCHED
+) -> Figure:
     """A table of the largest groups with a bar in each row, and the rest in the last one.
 
     Parameters
@@ -117,9 +122,13 @@ def ranking(top: pd.DataFrame | None, *, title: str, month: str) -> Figure:
         what the groups are, such as ``Devices``.
     month
         the month reported, ``YYYY-MM``; named when there was no usage.
+    caption
+        what the table is about, in a sentence.
+    reason
+        why there is no ``top``.
     """
     if top is None:
-        return missing(title)
+        return missing(title, reason)
     if not len(top):
         return no_usage(month, what=title)
     group = str(top.columns[1])
@@ -132,11 +141,12 @@ def ranking(top: pd.DataFrame | None, *, title: str, month: str) -> Figure:
         Column("Device hours", "bar", "total_time_hours"),
         Column("Share", "percent", "share"),
     ]
-    shown = table(top.assign(**{group: names, "muted": rest}), columns, title=title)
+    shown = table(top.assign(**{group: names, "muted": rest}), columns, title=title, caption=caption)
+    behind = raw_table(str(shown.content["table"]["name"]), top)
     first = shown.content["rows"][0]["cells"]
     leader = f"{first[0]['text']}{first[0].get('detail', '')}"
     alt = f"{title} by device hours in {month_name(month)}: {leader} leads with {first[1]['text']}, {first[2]['text']}."
-    return replace(shown, kind="ranking", alt=alt)
+    return replace(shown, kind="ranking", alt=alt, content={**shown.content, "table": behind})
 
 
 def _tile(kpi: Kpi, *, with_year: bool) -> dict[str, Any]:

@@ -75,11 +75,15 @@ class Column:
     ``badge``                  green, amber, red or missing
     ``note``                   a sentence
     ========================== ==============================================================
+
+    ``data`` names the columns that the file beside the report has instead, where ``key`` holds words such as
+    ``+30%`` or ``13+``.
     """
 
     title: str
     kind: Kind
     key: str
+    data: tuple[str, ...] = ()
 
 
 def table(
@@ -124,7 +128,7 @@ def table(
     """
     if frame is None:
         return missing(title, reason)
-    if lost := [c.key for c in columns if c.key not in frame]:
+    if lost := [key for c in columns for key in (c.key, *c.data) if key not in frame]:
         raise SchemaError(f"the frame lacks {', '.join(lost)}", missing=lost)
     rows = records(frame)
     behind = _behind(title, columns, rows, total)
@@ -190,7 +194,7 @@ def _behind(
     total: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     # The first column that shows a value keeps it; marks are drawn from values of other columns.
-    keys = list(dict.fromkeys(c.key for c in columns if c.kind != "marks"))
+    keys = list(dict.fromkeys(key for c in columns if c.kind != "marks" for key in c.data or (c.key,)))
     values = [[raw(row.get(key)) for key in keys] for row in (*rows, *([total] if total else []))]
     return {"name": slug(title), "columns": keys, "rows": values}
 

@@ -30,6 +30,10 @@ TEAM: Final = (
         "Idle, fading device",
         "Idle: no time now, after 5 h or three months in use. Fading: at most 25% of usual (≥ 5 h).",
     ),
+    (
+        "Sold out",
+        "Business minutes with all devices of a model busy; main ones: two devices or more, a tenth of the hours.",
+    ),
 )
 """Of a team's report only."""
 
@@ -40,6 +44,10 @@ SESSIONS: Final = (
         "exp of the Shannon entropy of the hours: so many equal members would be used as evenly.",
     ),
     ("Hold hours", "Hours beyond the 95th percentile of sessions by hand over 4 h or through 0:00 to 6:00."),
+    (
+        "Spike of lengths",
+        "Over 5% of sessions within ± 2 s of one length, three times those beside it: a timeout.",
+    ),
     ("False start", "A session under 60 s. A burst is three by one user within 10 min."),
 )
 """Of every report: what sessions tell."""

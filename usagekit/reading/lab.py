@@ -10,23 +10,19 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from usagekit.analysis import capacity, concurrency, contention, sites, substitutes, suggestions
+from usagekit.analysis import concurrency, contention, sites, substitutes, suggestions
 from usagekit.analysis.finding import Findings
 from usagekit.analysis.forecast import Forecast, forecast
-from usagekit.analysis.history import Values, comparable_history
-from usagekit.analysis.kpis import Kpi, compared
-from usagekit.analysis.lab_kpis import lab_kpis
+from usagekit.analysis.history import comparable_history
+from usagekit.analysis.kpis import compared
 from usagekit.analysis.money import Mode, showback
 from usagekit.analysis.months import month_bounds
-from usagekit.analysis.team_table import team_table, total_row
+from usagekit.analysis.team_table import by_month, month_columns, team_table, total_row
 from usagekit.analysis.trust import hours_inside
-from usagekit.analysis.wording import APPROX, AT_MOST
-from usagekit.period import shift_month
-from usagekit.reading.stand_ins import FROM_EVENTS
-from usagekit.reading.upkeep import Upkeep
+from usagekit.reading.utilisation import Utilisation
 
 
-class LabReading(Upkeep):
+class LabReading(Utilisation):
     """What the evidence of a month says of the whole lab."""
 
     @property
@@ -36,48 +32,6 @@ class LabReading(Upkeep):
     @property
     def own_sessions(self) -> pd.DataFrame | None:
         return self.all_sessions
-
-    @property
-    def roster_size(self) -> int | None:
-        """Number of devices, also those without usage."""
-        return self.given(self.evidence.devices, lambda devices: int(devices["device_address"].nunique()))
-
-    @cached_property
-    def lab_kpis(self) -> tuple[Kpi, ...]:
-        """Devices used, calendar and business utilisation; a substitute has a mark."""
-        evidence, months = self.evidence, (shift_month(self.month, -1), self.month)
-        counts = comparable_history(evidence.usage, "device_count", month=self.month)[-2:]
-        owned: Values = counts if self.roster_size is None else [self.roster_size] * 2
-        parts = zip(months, self.two_spans, owned, strict=True)
-        shares = {month: self._business_share(month, until, devices=d) for month, (_, until), d in parts}
-        found = lab_kpis(
-            evidence.usage, shares, **self.at, devices=self.roster_size, partial=evidence.partial
-        )
-        return tuple(self._told(self.stood_in(kpi)) for kpi in self.with_reasons(found))
-
-    def _business_share(self, month: str, until: pd.Timestamp, *, devices: float | None) -> float | None:
-        """Business utilisation of a month up to an instant, by hour bins; by single events where those are missing."""
-        hourly, events, zone = self.evidence.hourly, self.evidence.events, self.timezone
-        spells = concurrency.business_spells(month, zone, self.business, until=until)
-        if hourly is not None:
-            cut = hourly[pd.to_datetime(hourly["datetime"], utc=True) < until]
-            used = capacity.business_hours_used(cut, month=month, timezone=zone, business=self.business)
-        elif events is not None:
-            used = substitutes.event_hours_inside(events, spells)
-        else:
-            return None
-        opened = float((spells["end"] - spells["start"]).dt.total_seconds().sum() / 3600)
-        return capacity.utilisation(used, devices=devices, available_hours=opened)
-
-    def _told(self, kpi: Kpi) -> Kpi:
-        """A utilisation with a mark where it is of the devices used, or by single events."""
-        rests = {"calendar": ("devices",), "business": ("devices", "hourly")}.get(kpi.key, ())
-        told = {"devices": ("", AT_MOST), "hourly": (FROM_EVENTS, APPROX)}
-        for name in rests if kpi.value is not None else ():
-            if reason := self.evidence.missing.get(name):
-                words, mark = told[name]
-                kpi = substitutes.marked(kpi, words, reason=reason, mark=mark)
-        return kpi
 
     @cached_property
     def teams(self) -> pd.DataFrame | None:
@@ -97,13 +51,22 @@ class LabReading(Upkeep):
 
     @property
     def teams_shown(self) -> pd.DataFrame | None:
-        """The teams as a table shows them: what belongs to no team is named by its kind, and muted."""
-        return self.given(self.teams, _named)
+        """The teams as a table shows them: what belongs to no team is named by its kind, and muted.
+
+        Their 13 months are in columns of their own, too (:attr:`team_months`).
+        """
+        return self.given(self.teams, lambda t: _named(t).join(by_month(t["history"], self.month)))
+
+    @property
+    def team_months(self) -> tuple[str, ...]:
+        """The columns of ``teams_shown`` with the hours (h) of each month."""
+        return month_columns(self.month)
 
     @property
     def teams_total(self) -> dict[str, Any]:
         """The row below the teams."""
-        return total_row(self.measured)
+        row = total_row(self.measured)
+        return row | dict(zip(self.team_months, row["history"], strict=True))
 
     # Capacity
 

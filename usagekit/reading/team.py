@@ -76,6 +76,13 @@ class TeamReading(Reading):
         return set(now.loc[now["total_time_hours"] >= MODEL_SHARE * self.hours, "device_model"])
 
     @property
+    def own_suspects(self) -> pd.DataFrame | None:
+        """The suspect ones of the team's ten largest devices: another's trouble is told to the lab."""
+        suspects, top = self.suspects, self.top_devices
+        devices = set() if top is None else set(top["device_address"])
+        return None if suspects is None else suspects[suspects["device_address"].isin(devices)]
+
+    @property
     def sums(self) -> Mapping[str, float | None]:
         evidence = self.evidence
         frames = {"devices": evidence.devices}
@@ -114,13 +121,12 @@ class TeamReading(Reading):
 
     @property
     def observations(self) -> suggestions.Observations:
-        sizes, suspects, top = self.sizes, self.suspects, self.top_devices
-        devices = set() if top is None else set(top["device_address"])  # another's trouble is told to the lab
+        sizes = self.sizes
         return suggestions.Observations(
             open_hours=self.business_minutes / 60,
             whole_lab=True,
             right_size=None if sizes is None else sizes[sizes["device_model"].isin(self.main_models)],
             holds=self.hold_summary,
             spikes=self.spikes,
-            suspects=None if suspects is None else suspects[suspects["device_address"].isin(devices)],
+            suspects=self.own_suspects,
         )

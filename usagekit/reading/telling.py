@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from usagekit.analysis.concentration import Concentration
 from usagekit.analysis.trust import BADGES, eras
 from usagekit.analysis.wording import (
     count_text,
@@ -14,20 +13,16 @@ from usagekit.analysis.wording import (
     percent_text,
 )
 from usagekit.figures.badges import trust_words
-from usagekit.figures.escape import shown_name
 from usagekit.period import month_name, parse_month, shift_month
 from usagekit.reading.basis import RUNNING
+from usagekit.reading.insights import MISSING as _MISSING
+from usagekit.reading.insights import Fact, concentration_fact, regular_fact, spike_fact
 from usagekit.reading.lab import LabReading
 from usagekit.reading.reading import Reading
 from usagekit.reading.team import TeamReading
 
-Fact = tuple[str, str, str]
-"""A label, a number and what it means."""
-
 LEAST_PEOPLE: Final = 5
 """A group of fewer people is not split by person."""
-
-_MISSING: Final = "–"
 
 
 def people_facts(reading: Reading, *, names: bool = False) -> list[Fact]:
@@ -52,21 +47,26 @@ def people_facts(reading: Reading, *, names: bool = False) -> list[Fact]:
             *facts[0][:2],
             _upper_bound(flow.known_months),
         )
-    facts.append(_weeks_to_regular(reading))
+    facts.append(regular_fact(reading))
     shared = reading.user_concentration
-    if shared and 0 < shared.members < LEAST_PEOPLE:
+    if shared and not shared.members:
+        facts.append(("People, effective", _MISSING, "no people are recorded"))
+    elif shared and shared.members < LEAST_PEOPLE:
         facts.append(
             ("People, effective", _MISSING, f"fewer than {LEAST_PEOPLE} people are not split by person")
         )
-    elif shared and shared.members:
-        facts.append(_concentrated("people", shared, names=names))
+    elif shared:
+        facts.append(concentration_fact("people", shared, names=names))
     return facts
 
 
 def device_facts(reading: Reading) -> list[Fact]:
     """How evenly the devices were used."""
     shared = reading.device_concentration
-    return [_concentrated("devices", shared, names=False)] if shared and shared.members else []
+    if shared and shared.members:
+        return [concentration_fact("devices", shared, names=False)]
+    why = "no device was used" if shared else reading.evidence.missing.get("devices", "could not be fetched")
+    return [("Devices, effective", _MISSING, why)]
 
 
 def session_facts(reading: Reading) -> list[Fact]:
@@ -86,7 +86,7 @@ def session_facts(reading: Reading) -> list[Fact]:
                 (
                     f"{kind}, median",
                     levels[0],
-                    f"90% within {levels[1]}, 99% within {levels[2]}{long}",
+                    f"90%: {levels[1]}, 99%: {levels[2]}{long}",
                 )
             )
     held, broken = reading.hold_summary, reading.false_starts
@@ -95,10 +95,13 @@ def session_facts(reading: Reading) -> list[Fact]:
         (
             "Long holds",
             hours_text(held.hold_hours),
-            f"in {count_text(held.sessions)} sessions over 4 h or overnight{share}",
+            f"in {count_text(held.sessions)} sessions{share}",
         )
     )
-    if broken.share is not None:
+    facts.append(spike_fact(reading))
+    if broken.share is None:
+        facts.append(("False starts", _MISSING, "no sessions"))
+    else:
         bursts = f"; {count_text(broken.bursts)} bursts of three in 10 min" if broken.bursts else ""
         facts.append(
             (
@@ -122,7 +125,9 @@ def capacity_facts(reading: LabReading) -> list[Fact]:
     if reading.steps is None:
         return [("Peak", _MISSING, missing)]
     facts = []
-    if reading.peak is not None:
+    if reading.peak is None:
+        facts.append(("Peak", _MISSING, "no session took time"))
+    else:
         at = reading.peak.at
         facts.append(
             ("Peak", count_text(reading.peak.devices), f"devices at once, {at.day} {at:%B %Y, %H:%M %Z}")
@@ -213,36 +218,8 @@ def shown_facts(reading: Reading) -> Mapping[str, str]:
     return {"total_hours": reading.kpis[0].text}
 
 
-def _weeks_to_regular(reading: Reading) -> Fact:
-    found, number = reading.regulars, _MISSING
-    if found is None:
-        why = reading.evidence.missing.get("events", "no users are known from before these three months")
-    elif not found.starters:
-        why = "nobody began in these three months"
-    elif found.median_weeks is None:
-        why = f"none of {found.starters} beginners is regular yet"
-    else:
-        number = f"{found.median_weeks:g}"
-        why = f"median of {found.regular} of {found.starters} beginners in three months"
-    if found and found.unseen:
-        why += f"; {found.unseen} without a session by hand that tells"
-    return "Weeks to regular use", number, why
-
-
-def _concentrated(what: str, shared: Concentration, *, names: bool) -> Fact:
-    top = "" if shared.top_share is None else f"; the top one has {percent_text(shared.top_share)}"
-    if names and shared.top_name and top:
-        top = f"; {shown_name(shared.top_name)} has {percent_text(shared.top_share or 0)}"
-    label = f"{what.capitalize()}, effective"
-    return (
-        label,
-        f"{shared.effective:.0f}",
-        f"of {count_text(shared.members)} {what}, by even use{top}",
-    )
-
-
 def _upper_bound(months: int) -> str:
-    return f"at most: only {count_text(months)} {'month' if months == 1 else 'months'} before with usage"
+    return f"at most: {count_text(months)} {'month' if months == 1 else 'months'} before had usage"
 
 
 def _coverage(reading: Reading) -> Fact | None:
@@ -250,5 +227,5 @@ def _coverage(reading: Reading) -> Fact | None:
     by_hand = told is not None and told.sessions is not None and not told.sessions["automated"].all()
     if told is None or told.coverage is None or not by_hand:
         return None
-    why = "of hours by hand, by people of this team alone"
+    why = "by hand, of people in this team alone"
     return ("Coverage", percent_text(min(told.coverage, 1.0)), why)

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from usagekit.analysis import fading, idle, twins
+from usagekit.analysis import candidates, fading, idle, twins
 from usagekit.analysis.months import month_bounds
 from usagekit.period import shift_month
 from usagekit.reading.reading import Reading
@@ -21,12 +21,14 @@ class Upkeep(Reading):
         """Devices without time in the month, the longest idle first, with model and remark.
 
         ``idle_for`` and ``last_month`` say in words for how many months and until when, as far as the 13 months
-        tell. None of a running month, which is not over for any device.
+        tell, ``last_used_month`` as ``YYYY-MM``. None of a running month, which is not over for any device.
         """
         if self.evidence.devices is None or self.evidence.partial:
             return None
         found = idle.idle_devices(self.evidence.devices, month=self.month)
-        return self._described(found.join(idle.idle_words(found, month=self.month)))
+        last = found["last_used"].dt.strftime("%Y-%m")
+        words = idle.idle_words(found, month=self.month).assign(last_used_month=last)
+        return self._described(found.join(words))
 
     @cached_property
     def fading(self) -> pd.DataFrame | None:
@@ -34,6 +36,14 @@ class Upkeep(Reading):
         if self.evidence.devices is None or self.evidence.partial:
             return None
         return self._described(fading.fading_devices(self.evidence.devices, month=self.month))
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame | None:
+        """The models as in ``sizes``, with how many devices of each may go, and whether one more is needed."""
+        fleet = self.evidence.fleet
+        if self.sizes is None or fleet is None:
+            return None
+        return candidates.candidates(self.sizes, self.idle, fleet=fleet, notes=self.device_notes)
 
     @cached_property
     def twins(self) -> pd.DataFrame | None:
