@@ -23,10 +23,10 @@ from usagekit.report.unit import report_directory
 def main() -> None:
     """Make the reports of some teams in ``FOLDER/floor``."""
     from usagekit.export.exporters import export_html, export_pdf
-    from usagekit.report import zygote
+    from usagekit.report import rehearsal
 
     lab, teams = Lab(Path(sys.argv[1]), ()), sys.argv[2:]
-    zygote.prepare()
+    rehearsal.prepare()
     _say("imported")
     sys.stdin.read()
     began = time.process_time()

@@ -33,9 +33,9 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def memory(lab: Lab, reports: int = REPORTS) -> list[dict[str, float]]:
-    """Peak MB by windows of a hundred reports: of the worker, of the process that forks kernels and of a kernel.
+    """Peak MB by windows of a hundred reports: of a worker, of what forks workers and kernels, and of a kernel.
 
-    ``together`` is the proportional share (PSS) of all three: what is shared between them counts once.
+    ``together`` is the proportional share (PSS) of them all: what is shared between them counts once.
     """
     from usagekit.report.batch import Failure, render_month
     from usagekit.report.starter import write_starter
@@ -103,29 +103,20 @@ def _watch(current: dict[str, float], done: threading.Event) -> None:
 
 
 def _family() -> dict[int, str]:
-    """The processes below this one: worker, the one that forks, and its kernel."""
-    parents: dict[int, int] = {}
-    lines: dict[int, bytes] = {}
-    for process in Path("/proc").glob("[0-9]*"):
+    """The processes below this one by generations: what forks workers, a worker, what forks kernels, a kernel."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            pid = int(process.name)
-            parents[pid] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            lines[pid] = (process / "cmdline").read_bytes()
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    roles = {}
-    for pid, line in lines.items():
-        if parents[pid] == os.getpid() and b"spawn_main" in line:
-            roles[pid] = "worker"
-        elif b"usagekit.report.zygote" in line:
-            above = lines.get(parents[pid], b"")
-            roles[pid] = "kernel" if b"usagekit.report.zygote" in above else "forker"
-    ours = {pid for pid, role in roles.items() if role == "worker"}
-    return {
-        pid: role
-        for pid, role in roles.items()
-        if pid in ours or {parents[pid], parents.get(parents[pid])} & ours
-    }
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    roles: dict[int, str] = {}
+    above = [os.getpid()]
+    for role in ("nursery", "worker", "forker", "kernel"):
+        above = [child for pid in above for child in children.get(pid, ())]
+        roles |= dict.fromkeys(above, role)
+    return roles
 
 
 def _kilobytes(pid: int, file: str, name: str) -> int:

@@ -30,7 +30,7 @@ from tests.paper.killing import (
     resume,
     steps_passed,
 )
-from tests.paper.processes import cells_begun, processes_in, processes_of, until
+from tests.paper.processes import cells_begun, children_of, processes_in, processes_of, until
 from usagekit.engine.files import locked
 from usagekit.errors import StoreLocked
 from usagekit.report.batch import Rendered, Skipped, only_failed, read_failures, render_month, summarise
@@ -38,7 +38,6 @@ from usagekit.report.ledger import LEDGER_FILE, open_ledger, read_entries
 from usagekit.report.publish import publish, recipe, work_directory
 from usagekit.report.render import render_unit
 
-ZYGOTE = "usagekit.report.zygote"
 TEAMS = ["A", "fails", "チーム"]
 
 
@@ -97,9 +96,12 @@ def test_polite_end(tmp_path: Path, trait: str) -> None:
         with batch_process(base, trait, ["A", "B", "C"]) as process:
             until(lambda: len(cells_begun(base)) == 2, seconds=120)
             started = processes_of(base)
-            assert process.pid in started
-            assert sum("spawn_main" in command for command in started.values()) == 2
-            assert len([p for p in started if ZYGOTE in started[p] and p not in processes_in(base)]) == 2
+            (nursery,) = children_of(process.pid)
+            assert len(workers := children_of(nursery)) == 2
+            assert len(zygotes := children_of(*workers)) == 2
+            assert len(kernels := children_of(*zygotes)) == 2
+            assert set(kernels) == set(processes_in(base))
+            assert {process.pid, nursery, *workers, *zygotes, *kernels} <= set(started)
             began = time.monotonic()
             os.killpg(process.pid, signal.SIGTERM)
             assert process.wait(timeout=60) == 1

@@ -219,7 +219,8 @@ def test_nothing_is_unpickled_but_by_workers(whole_way: Path) -> None:
         "nbformat",
     }
     commands = {command for command, text in spied if "pickle.find_class" in text}
-    assert all("cli" in command or command in ("", "-c") for command in commands), commands
+    workers = ("cli", "report/nursery.py")  # a worker is called so until it has heard from its batch
+    assert all(any(w in command for w in workers) or command in ("", "-c") for command in commands), commands
 
 
 @pytest.mark.promise(10)

@@ -55,6 +55,7 @@ def test_no_kernel_sees_a_secret(whole_way: Path) -> None:
         "usagekit.cli fetch",
         "usagekit.cli serve",
         "usagekit.report.zygote",
+        "usagekit.report.nursery",
         "spawn_main",
         "delivery",
     ):

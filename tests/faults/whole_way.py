@@ -268,7 +268,7 @@ def write_failing(path: Path) -> None:
 
 @contextmanager
 def watched(way: Way) -> Iterator[None]:
-    """Keep the command lines of all our processes, and the environments of kernels and what forks them."""
+    """Keep the command lines of all our processes, and the environments of kernels and of what is forked with them."""
     commands: set[bytes] = set()
     environments: set[bytes] = set()
     done = threading.Event()
@@ -283,7 +283,7 @@ def watched(way: Way) -> Iterator[None]:
                     continue
                 if bytes(way.folder) in environment and int(process.name) != os.getpid():
                     commands.add(command.replace(b"\0", b" "))
-                    if b"zygote" in command or b"ipykernel" in command:
+                    if any(name in command for name in (b"nursery", b"zygote", b"ipykernel")):
                         environments.add(environment.replace(b"\0", b"\n"))
 
     watcher = threading.Thread(target=look)

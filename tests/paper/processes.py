@@ -28,8 +28,8 @@ def processes_in(folder: Path) -> list[int]:
 def processes_of(base: Path) -> dict[int, str]:
     """Command lines of all processes that were started with a test's mark, wherever they work.
 
-    Of a batch that is the batch itself, its workers, what forks their kernels (which works in ``/``), the kernels,
-    and the programs of these; but not the tracker that Python keeps for whoever has started a worker.
+    Of a batch that is the batch itself, what forks its workers (which works in ``/``), these, what forks their
+    kernels, the kernels, and the programs of these; but not the tracker that Python keeps for who has spawned a worker.
     """
     mark, found = f"\0{MARK}={base.resolve()}\0".encode(), {}
     for process in _all():
@@ -40,6 +40,19 @@ def processes_of(base: Path) -> dict[int, str]:
                     found[int(process.name)] = command.decode(errors="replace")
         except OSError:  # ended meanwhile, or not ours
             continue
+    return found
+
+
+def children_of(*parents: int) -> list[int]:
+    """Processes that these have started, or forked, and that have not ended."""
+    found = []
+    for process in _all():
+        try:
+            state, parent, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        if int(parent) in parents and state != "Z":
+            found.append(int(process.name))
     return found
 
 

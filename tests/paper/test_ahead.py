@@ -15,7 +15,7 @@ import pytest
 from tests.paper.test_kernels import printed
 from usagekit.openers import open_snapshot
 from usagekit.reading import ahead, read_month
-from usagekit.report import warm
+from usagekit.report import forker, warm
 from usagekit.sample_lab import MONTH, demo_snapshot
 from usagekit.snapshot import SnapshotSource, read_part
 
@@ -77,14 +77,14 @@ def test_parts_are_read_as_pandas_reads_them() -> None:
 def test_working_ahead_starts_no_thread() -> None:
     """A process that has worked ahead has one thread, or no kernel could be forked from it."""
     script = (
-        "import os\nfrom usagekit.report import zygote\nfrom usagekit.reading.ahead import work_ahead, _ahead\n"
+        "import os\nfrom usagekit.report import rehearsal, zygote\nfrom usagekit.reading.ahead import work_ahead, _ahead\n"
         "from usagekit.sample_lab import demo_snapshot\n"
-        "zygote.prepare(); work_ahead(demo_snapshot())\nprint(len(_ahead), zygote.thread_count())"
+        "rehearsal.prepare(); work_ahead(demo_snapshot())\nprint(len(_ahead), zygote.thread_count())"
     )
     demo_snapshot()  # made here: making it takes threads
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={"PATH": "", **warm._ONE_THREAD, **_home()},
+        env={"PATH": "", **forker._ONE_THREAD, **_home()},
         check=True,
         capture_output=True,
         text=True,

@@ -13,13 +13,13 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.paper.processes import MARK, processes_of
 from tests.paper.templates import write_snapshot, write_template
 from usagekit.engine.files import locked
 from usagekit.errors import QueryError, RenderError, StoreLocked
@@ -35,6 +35,8 @@ from usagekit.report.batch import (
     summarise,
     team_slug,
 )
+from usagekit.report.limits import kernel_environment
+from usagekit.report.starting import Nursery
 from usagekit.report.unit import report_directory
 from usagekit.report.workers import Lost, work
 
@@ -171,11 +173,12 @@ def _misbehave(item: str) -> str:
     return item.upper()
 
 
-def test_worker_that_hangs_is_killed_at_the_deadline() -> None:
+@pytest.mark.parametrize("nursery", [None, Nursery(kernel_environment())])
+def test_worker_that_hangs_is_killed_at_the_deadline(nursery: Nursery | None) -> None:
     """Workers that hang or exit lose their item with a reason; every other item gets its result."""
     items = ["a", "exits", "hangs", "b", "c"]
     began = time.monotonic()
-    found = dict(work(_misbehave, items, jobs=2, seconds=20))
+    found = dict(work(_misbehave, items, jobs=2, seconds=20, nursery=nursery))
     assert time.monotonic() - began < 90
     assert {k: v for k, v in found.items() if len(k) == 1} == {"a": "A", "b": "B", "c": "C"}
     assert found["exits"] == Lost("its process ended with code 7")
@@ -229,13 +232,17 @@ def test_the_loser_waits_for_the_name_of_the_winner(tmp_path: Path) -> None:
         timer.join()
 
 
-def test_batch_that_is_stopped_ends_its_workers(plan: Plan, tmp_path: Path) -> None:
-    """Closing the iterator in the middle ends every worker, frees the lock and leaves no work directory."""
+def test_batch_that_is_stopped_ends_its_workers(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing the iterator in the middle ends every process, frees the lock and leaves no work directory."""
+    monkeypatch.setenv(MARK, str(tmp_path.resolve()))
     units = plan("sleeps_for_b", ["A", "B"])
     batch = render_month(units, jobs=2)
     assert next(batch).unit.team == "A"
+    assert len(processes_of(tmp_path)) >= 5, "two workers, what forks both, and what forks their kernels"
     batch.close()
-    assert active_children() == []
+    _until(lambda: processes_of(tmp_path) == {}, seconds=1)
     month = tmp_path / "reports" / "2023-03"
     assert {p.name for p in month.iterdir()} == {units[0].directory.name}
     with locked(tmp_path / "reports" / ".lock", what="reports"):

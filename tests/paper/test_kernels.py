@@ -31,6 +31,7 @@ import usagekit.report
 from tests.paper.processes import MARK, cells_begun, processes_of, until
 from tests.paper.templates import unit_of
 from usagekit.report import warm, zygote
+from usagekit.report.forker import CannotForkError
 from usagekit.report.kernels import LeanClient, WarmProvisioner
 from usagekit.report.limits import Limits, kernel_environment
 from usagekit.report.render import render_unit
@@ -325,7 +326,7 @@ def test_a_fork_that_fails_costs_no_other_kernel(tmp_path: Path, monkeypatch: py
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (room, before[1]))
         try:
-            with pytest.raises(warm.NoWarmKernelError) as caught:
+            with pytest.raises(CannotForkError) as caught:
                 fork(tmp_path, "x = 1")
         finally:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
@@ -346,9 +347,9 @@ def test_a_zygote_that_cannot_fork_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     streams = [os.open(os.devnull, os.O_RDWR) for _ in range(3)]
     kernels: dict[int, Any] = {}
-    zygote._fork({}, [theirs.detach(), *streams], kernels)
+    zygote._fork({"descriptors": 4}, [theirs.detach(), *streams], kernels, zygote.become_kernel)
     with ours:
-        assert "no kernel can be forked" in json.loads(ours.recv(4096))["error"]
+        assert "nothing can be forked" in json.loads(ours.recv(4096))["error"]
         assert ours.recv(4096) == b""
     assert kernels == {}
 

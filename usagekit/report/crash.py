@@ -22,6 +22,11 @@ def step(name: str) -> None:
         _pass(name)
 
 
+def armed() -> bool:
+    """Whether a test has armed a step in this process."""
+    return _on
+
+
 def _pass(name: str) -> None:
     global _passed  # noqa: PLW0603 - a count for the life of the process
     if _list:

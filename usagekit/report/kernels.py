@@ -25,7 +25,8 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import Bool, Int, Unicode
 
-from usagekit.report.warm import NoWarmKernelError, Request, fork_kernel
+from usagekit.report.forker import CannotForkError
+from usagekit.report.warm import Request, fork_kernel
 
 PROVISIONER: Final = "usagekit"
 _LAUNCHER = ("-m", "ipykernel_launcher")
@@ -72,7 +73,7 @@ class WarmProvisioner(LocalProvisioner):
         if self.warm and ours and not WarmProvisioner._refused and streams.count(None) == len(streams):
             try:
                 await self._fork(cmd[3:], kwargs)
-            except NoWarmKernelError as error:
+            except CannotForkError as error:
                 WarmProvisioner._refused = error.lasting
                 what = "kernels start cold from now on" if error.lasting else "a kernel starts cold"
                 warnings.warn(f"{what}: {error}", RuntimeWarning, stacklevel=2)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from usagekit.engine.files import read_holder
+from usagekit.report.crash import armed
 from usagekit.report.ledger import Entry, Ledger
-from usagekit.report.limits import Limits
+from usagekit.report.limits import Limits, kernel_environment
 from usagekit.report.lines import log_as_json, logs_as_json
 from usagekit.report.publish import (
     LOCK_FILE,
@@ -26,6 +27,7 @@ from usagekit.report.publish import (
     recipe_key,
     up_to_date,
 )
+from usagekit.report.starting import Nursery
 from usagekit.report.stopping import Stop
 from usagekit.report.unit import Failure, Outcome, Rendered, Skipped, Unit
 from usagekit.report.workers import Lost, work
@@ -88,10 +90,21 @@ class Making:
     ) -> Generator[tuple[Unit, Rendered | Failure | Lost], None, None]:
         function = partial(_render_alone, self.limits, self.cold, logs_as_json())
         seconds = self.limits.worker_seconds
-        jobs = min(self.jobs, len(units))
         return work(
-            function, units, jobs=jobs, seconds=seconds, begun=partial(self._begin, ledger), stop=stop
+            function,
+            units,
+            jobs=min(self.jobs, len(units)),
+            seconds=seconds,
+            begun=partial(self._begin, ledger),
+            stop=stop,
+            nursery=self._nursery(units),
         )
+
+    def _nursery(self, units: Sequence[Unit]) -> Nursery | None:
+        """What the workers are forked from, unless there is nothing to share; a test kills all with one signal."""
+        if self.cold or len(units) < 2 or armed():
+            return None
+        return Nursery(kernel_environment(), snapshot=str(units[0].snapshot))
 
     def _by_executor(
         self, executor: Executor, units: Sequence[Unit], ledger: Ledger, stop: Stop
@@ -134,16 +147,19 @@ def _render(
 ) -> Rendered | Failure:
     """Make a report; ``alone`` in a process where nobody else imports anything meanwhile."""
     if not cold:
-        from usagekit.report.limits import kernel_environment
         from usagekit.report.warm import prepare
 
         prepare(kernel_environment())  # it imports while this process does
+    return load_maker(alone=alone)(unit, limits=limits, cold=cold, batch=batch)
+
+
+def load_maker(*, alone: bool = False) -> Callable[..., Rendered | Failure]:
+    """Load what makes a report: heavy, so only workers load papermill, and only once."""
     # jsonschema would build a grammar of addresses for a second or more; notebooks have none to check.
     # papermill would load pyarrow, and with it NumPy, to read from HDFS: 40 MB.
     with _hidden("rfc3987_syntax", *(["pyarrow"] if alone else [])):
-        from usagekit.report.render import render_unit  # heavy: only workers load papermill, and only once
-
-    return render_unit(unit, limits=limits, cold=cold, batch=batch)
+        from usagekit.report.render import render_unit
+    return render_unit
 
 
 @contextmanager

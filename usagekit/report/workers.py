@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
-from multiprocessing.connection import Connection
-from pathlib import Path
+from functools import partial
+from multiprocessing import connection
 from typing import Any, Generic, TypeVar
 
+from usagekit.report.serving import Begun
+from usagekit.report.starting import Nursery, Process, start_worker
 from usagekit.report.stopping import Stop
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_SPAWN = get_context("spawn")  # threads of the caller (Jupyter's, Polars') do not survive a fork
-
-
 _BEGIN_SECONDS = 120.0
-"""How long a worker may take until it begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """What a worker says when it has its item in its hands."""
+"""How long a worker may take until it begins, or the nursery until it can fork one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +37,23 @@ def work(
     seconds: float,
     begun: Callable[[Item], None] | None = None,
     stop: Stop | None = None,
+    nursery: Nursery | None = None,
 ) -> Generator[tuple[Item, Result | Lost], None, None]:
     """Apply ``function`` to each item in one of ``jobs`` processes; pairs come in order of completion.
 
     A worker that takes more than ``seconds`` for an item, counted from when it begins, is killed; an item whose worker died is tried once more.
     ``begun`` is called when an item is handed out. After ``stop`` none is, and when its time is over the items at
     work are given up without a result. Closing the iterator ends all workers, and all that they have started.
+    Workers are forked from the ``nursery``, which ends with them; without one, or when it fails, they are spawned.
     """
     waiting = deque(_Task(item) for item in items)
     workers: list[_Worker[Item, Result]] = []
+    start = partial(start_worker, function, nursery)
     try:
+        if nursery is not None and waiting and (preparing := nursery.start()) is not None:
+            _wait([preparing], _BEGIN_SECONDS, stop)
         while any(w.task for w in workers) or (waiting and not _asked(stop)):
-            busy = _hand_out(waiting, workers, function, jobs=0 if _asked(stop) else jobs, begun=begun)
+            busy = _hand_out(waiting, workers, start, jobs=0 if _asked(stop) else jobs, begun=begun)
             patience = min((w.deadline for w in busy), default=0) - time.monotonic()
             ready = _wait([w.pipe for w in busy], patience, stop)
             if stop is not None and stop.seconds_left == 0:
@@ -79,6 +71,8 @@ def work(
     finally:
         for worker in workers:
             worker.stop()
+        if nursery is not None:
+            nursery.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +84,7 @@ class _Task(Generic[Item]):
 def _hand_out(
     waiting: deque[_Task[Item]],
     workers: list[_Worker[Item, Result]],
-    function: Callable[[Item], Result],
+    start: Callable[[], Process],
     *,
     jobs: int,
     begun: Callable[[Item], None] | None,
@@ -99,7 +93,7 @@ def _hand_out(
     while waiting and sum(w.task is not None for w in workers) < jobs:
         worker = next((w for w in workers if w.task is None), None)
         if worker is None:
-            worker = _Worker(function)
+            worker = _Worker(start())
             workers.append(worker)
         task = waiting.popleft()
         if begun and task.tries_left:
@@ -114,7 +108,7 @@ def _asked(stop: Stop | None) -> bool:
     return stop is not None and stop.asked
 
 
-def _wait(pipes: list[Connection], seconds: float, stop: Stop | None) -> list[Any]:
+def _wait(pipes: Sequence[Any], seconds: float, stop: Stop | None) -> list[Any]:
     """Pipes with a result, or whose worker has died; none when the time is over or the end is asked for."""
     if stop is None:
         return list(connection.wait(pipes, timeout=max(0.0, seconds)))
@@ -127,14 +121,13 @@ def _wait(pipes: list[Connection], seconds: float, stop: Stop | None) -> list[An
 class _Worker(Generic[Item, Result]):
     """One process that takes an item, gives its result, and takes the next."""
 
-    def __init__(self, function: Callable[[Item], Result]) -> None:
+    def __init__(self, process: Process) -> None:
         self.task: _Task[Item] | None = None
         self.deadline = 0.0
+        self.pipe = process.pipe
+        self.stop = process.end
+        self._process = process
         self._begun = False
-        self.pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(function, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
 
     def give(self, task: _Task[Item]) -> bool:
         """Hand over a task; False when the process has died while it had nothing to do."""
@@ -152,7 +145,7 @@ class _Worker(Generic[Item, Result]):
         """What came of the task, None while it is at work; a worker that loses its task is stopped."""
         if self.pipe in ready:
             result = self._take()
-            if isinstance(result, _Begun):
+            if isinstance(result, Begun):
                 self._begun, self.deadline = True, time.monotonic() + seconds
                 return None
             self.task = None
@@ -164,82 +157,11 @@ class _Worker(Generic[Item, Result]):
             return Lost(f"took longer than {seconds:.0f} s", may_be_tried_again=False)
         return None
 
-    def _take(self) -> Result | Lost | _Begun:
+    def _take(self) -> Result | Lost | Begun:
         try:
-            result: Result | _Begun = self.pipe.recv()
+            result: Result | Begun = self.pipe.recv()
         except (EOFError, OSError):
-            self._process.join(5)
-            code = self._process.exitcode
+            how = self._process.how_it_ended()
             self.stop()
-            how = (
-                f"by signal {-code} (killed, or out of memory)" if code and code < 0 else f"with code {code}"
-            )
             return Lost(f"its process ended {how}")
         return result
-
-    def stop(self) -> None:
-        self.pipe.close()
-        if self._process.is_alive() and self._process.pid:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGSTOP)  # so that it starts nothing more meanwhile
-            kill_children(self._process.pid)
-        self._process.kill()
-        self._process.join()
-        self._process.close()
-
-
-def kill_children(pid: int) -> None:
-    """Kill all that a process has started, and what that has started (Linux; elsewhere kernels notice by themselves).
-
-    A kernel is in a session of its own, so no signal to a group reaches it, and one that computes in C notices
-    nothing.
-    """
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError):  # ended meanwhile
-            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(
-                int(stat.parent.name)
-            )
-    waiting = [pid]
-    while waiting:
-        found = children.get(waiting.pop(), [])
-        waiting += found
-        for child in found:
-            with suppress(OSError):
-                os.kill(child, signal.SIGKILL)
-
-
-def _serve(function: Callable[[Item], Result], pipe: Connection) -> None:
-    # Both may come to the whole group; they are for the parent, which then ends its workers. A handler, unlike
-    # SIG_IGN, is not handed on to the programs that a worker starts.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    with suppress(EOFError):
-        _serve_one(function, pipe)
-        gc.freeze()  # what the first item has loaded stays, and need not be looked through again
-        while True:
-            _serve_one(function, pipe)
-            _give_back()
-
-
-def _serve_one(function: Callable[[Item], Result], pipe: Connection) -> None:
-    item = pipe.recv()
-    pipe.send(_Begun())
-    pipe.send(function(item))
-
-
-def _give_back() -> None:
-    """Free what an item has left behind: else it waits for a collector that rarely comes, and memory grows meanwhile."""
-    gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # malloc_trim is of the GNU C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _follow_parent() -> None:
-    """End with the parent even in the middle of an item: the next batch may begin at once."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        kill_children(os.getpid())
-        os._exit(1)

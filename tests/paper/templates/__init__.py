@@ -34,11 +34,22 @@ with (Path(snapshot).parent / "{BEGAN}").open("a", encoding="utf-8") as began:
 
 SIGNALS_WORKER = f"""{TELLS}
 import os
-worker = os.getpid()
-while b"spawn_main" not in Path(f"/proc/{{worker}}/cmdline").read_bytes():
-    worker = int(Path(f"/proc/{{worker}}/stat").read_text().rpartition(")")[2].split()[1])
+zygote = Path(f"/proc/{{os.getppid()}}")
+assert any(name in (zygote / "cmdline").read_bytes() for name in (b"report.zygote", b"report.nursery"))
+worker = int((zygote / "stat").read_text().rpartition(")")[2].split()[1])
 if team == "B":
     os.kill(worker, NUMBER)
+"""
+
+SHOWS_ALL_ENVIRONMENTS = """
+import os
+from pathlib import Path
+print(dict(os.environ))
+who = os.getpid()
+for name in ("kernel", "zygote", "worker", "nursery"):
+    process = Path(f"/proc/{who}")
+    print(name, *((process / file).read_text() for file in ("cmdline", "environ")))
+    who = int((process / "stat").read_text().rpartition(")")[2].split()[1])
 """
 
 STARVES = f"""{TELLS}
@@ -82,6 +93,7 @@ TRAITS: dict[str, tuple[str, ...]] = {
         "import os\nfor name in sorted(os.environ):\n    print(name, os.environ[name])",
         MARKER,
     ),
+    "shows_all_environments": (SHOWS_ALL_ENVIRONMENTS, MARKER),
     "shows_directory": ("import os\nprint(os.getcwd())", MARKER),
     "takes_memory": ("room = bytearray(2 * 1024**3)\ndel room", MARKER),
     "sleeps": (
