@@ -21,8 +21,8 @@ lint: $(VENV)/.dev ## ruff
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev ## the tests, on two cores
-	$(BIN)/pytest -n 2 --dist worksteal tests
+unit: $(VENV)/.dev ## the tests, three at a time: many of them wait
+	$(BIN)/pytest -n 3 --dist worksteal tests
 
 notebooks: $(VENV)/.dev ## every notebook executes (nbval)
 	$(BIN)/pytest --nbval-lax notebooks
