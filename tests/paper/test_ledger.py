@@ -28,6 +28,7 @@ def test_states_follow_each_other(tmp_path: Path) -> None:
         assert [e.state for e in ledger.entries("2023-03").values()] == ["planned"]
         assert read_failures(month) == {}
         ledger.start(unit)
+        assert [e.state for e in ledger.entries("2023-03").values()] == ["rendering"]
         ledger.fail(Failure(unit, 2, "KeyError", "'x'", unit.directory / "report.failed.ipynb"))
         told = read_failures(month)[unit.directory.name]
         assert (told["team"], told["cell_index"], told["error"]) == ("Payments", 2, "'x'")
@@ -110,8 +111,9 @@ def test_file_that_cannot_be_trusted_is_refused(tmp_path: Path, reader: object) 
     cases = {path.read_bytes(): "newer usagekit", bytes(damaged): "damaged", b"no database" * 99: "damaged"}
     for content, words in cases.items():
         path.write_bytes(content)
-        with pytest.raises(StoreError, match=words):
+        with pytest.raises(StoreError, match=words) as caught:
             reader(tmp_path)
+        assert str(path) in str(caught.value)
         assert path.read_bytes() == content
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
