@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,6 +14,7 @@ from hypothesis import given, settings
 
 from tests import oracle
 from tests.conftest import session
+from tests.dice import first_seed
 from tests.engine.oracle_cases import (
     QUESTIONS,
     ROUND,
@@ -35,11 +34,6 @@ from usagekit.errors import StoreError
 from usagekit.query import UsageQuery
 
 ROUNDS = 26
-
-
-def first_seed() -> int:
-    """The same labs in every run of CI, others elsewhere."""
-    return 0 if os.environ.get("CI") else random.randrange(10**9)
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ import pytest
 import trustme
 from pypdf import PdfReader
 
+from tests.dice import first_seed
 from tests.post.imap import serving_imap
 from tests.post.smtp import Mailboxes, serving_smtp
 from tests.post.world import RECIPIENTS, TEAMS, TOKEN, ZONE, hourly_sessions, write_settings
@@ -61,7 +62,7 @@ def test_events_become_mails_with_the_same_numbers_through_any_kill(tmp_path: Pa
     first = date.fromisoformat(f"{shift_month(month, -2)}-01")
     hours = write_tables(tmp_path, month, first)
     use_templates(tmp_path / "notebooks")
-    authority, boxes, dice = trustme.CA(), CopiedMailboxes(), random.Random()
+    authority, boxes, dice = trustme.CA(), CopiedMailboxes(), random.Random(first_seed())
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
