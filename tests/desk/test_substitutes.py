@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pytest
@@ -35,6 +35,7 @@ RUNS = 16
 """The day of March on which its running month is read."""
 
 Read = Callable[..., Any]
+Q = TypeVar("Q", UsageQuery, EventsQuery)
 
 
 def _events(query: Query) -> bool:
@@ -72,15 +73,15 @@ class _Remembering(Refusing):
         self._known = known
 
     def usage(self, query: UsageQuery) -> pd.DataFrame:
-        self._judge(query)
-        if query not in self._known:
-            self._known[query] = super().usage(query)
-        return self._known[query].copy()
+        return self._once(query, super().usage)
 
     def events(self, query: EventsQuery) -> pd.DataFrame:
+        return self._once(query, super().events)
+
+    def _once(self, query: Q, ask: Callable[[Q], pd.DataFrame]) -> pd.DataFrame:
         self._judge(query)
         if query not in self._known:
-            self._known[query] = super().events(query)
+            self._known[query] = ask(query)
         return self._known[query].copy()
 
 

@@ -49,6 +49,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: content for name, content in published(unit.directory).items() if name != "manifest.json"}
 
 
+def all_made(base: Path, files: dict[str, bytes]) -> tuple[Path, dict[str, bytes]]:
+    """A folder with the reports of all teams, and what is finished there."""
+    reports = base / "reports"
+    reports.mkdir(parents=True)
+    (reports / "mended").touch()
+    resume(base, TEAMS, files)
+    return reports, finished(reports)
+
+
 @pytest.mark.fault(44)
 @pytest.mark.slow
 @pytest.mark.timeout(900)
@@ -207,11 +216,7 @@ def test_leftovers_are_no_reports(tmp_path: Path, files: dict[str, bytes]) -> No
 @pytest.mark.fault(46)
 def test_good_reports_without_a_ledger_are_kept(tmp_path: Path, files: dict[str, bytes]) -> None:
     """Where the ledger is missing, whole reports made from the same things are taken over; a damaged one is not."""
-    reports = tmp_path / "reports"
-    reports.mkdir(parents=True)
-    (reports / "mended").touch()
-    resume(tmp_path, TEAMS, files)
-    before = finished(reports)
+    reports, before = all_made(tmp_path, files)
     for path in reports.glob(f"{LEDGER_FILE}*"):
         path.unlink()
     (unit, *_) = prepare(tmp_path, "good", TEAMS)
@@ -242,11 +247,7 @@ def test_kernel_that_outlived_its_worker(tmp_path: Path) -> None:
 @pytest.mark.fault(47)
 def test_run_that_fires_twice(tmp_path: Path, files: dict[str, bytes]) -> None:
     """A run that is started again finds everything done, whatever the clock says of the files."""
-    reports = tmp_path / "reports"
-    reports.mkdir(parents=True)
-    (reports / "mended").touch()
-    resume(tmp_path, TEAMS, files)
-    before = finished(reports)
+    reports, before = all_made(tmp_path, files)
     assert set(resume(tmp_path, TEAMS, files).values()) == {"Skipped"}
     for unit in prepare(tmp_path, "good", TEAMS):
         for path in unit.directory.iterdir():

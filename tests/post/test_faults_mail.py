@@ -56,6 +56,11 @@ def mail_at(port: int, **changes: Any) -> MailSettings:
     return MailSettings(**(about | changes))
 
 
+def archive_at(port: int, ca_file: Path, *, folder: str = "Archive") -> dict[str, Any]:
+    """The settings of an archive on this machine."""
+    return {"host": "127.0.0.1", "port": port, "username": "u", "folder": folder, "ca_file": ca_file}
+
+
 def post(port: int, *, to: str = "ana@example.com", **changes: Any) -> tuple[Result | MailError, bool]:
     """Send one small message; what became of it, and whether its transmission began."""
     began = []
@@ -226,7 +231,7 @@ def test_the_doctor_tries_the_door_and_sends_nothing(
         serving_smtp(tls=tls, login=True, limit=1_000_000) as boxes,
         serving_imap([], tls=tls, password=PASSWORD) as port,
     ):
-        archive = Archive(host="127.0.0.1", port=port, username="u", folder="Archive", ca_file=file)
+        archive = Archive(**archive_at(port, file))
         mail = mail_at(boxes.port, security="starttls", username="usage", ca_file=file, archive=archive)
         found = list(examine_post(mail))
         assert [(f.topic, f.level) for f in found] == [("mail server", "fine"), ("archive", "fine")]
@@ -407,13 +412,7 @@ def test_doubts_are_looked_up_in_the_archive(
         serving_imap(messages, tls=server_tls(authority), password=PASSWORD) as port,
     ):
         assert killed_at("mail:answered@1", tmp_path, boxes.port) == -9
-        archive = {
-            "host": "127.0.0.1",
-            "port": port,
-            "username": "u",
-            "folder": "Archive",
-            "ca_file": tmp_path / "ca.pem",
-        }
+        archive = archive_at(port, tmp_path / "ca.pem")
         with_archive = settings_for(tmp_path, boxes.port, archive=archive)
         assert [row.state for row in resolve(with_archive)] == ["unknown"]
         messages += [content for _, content in boxes.taken]
@@ -444,9 +443,7 @@ def test_an_archive_of_any_script(
     wire = b"~peter/mail/&U,BTFw-/&ZeVnLIqe- &- &2D3c8Q-"
     tls = server_tls(authority)
     with serving_imap([b"Message-ID: <1@x>\r\n"], tls=tls, password=PASSWORD, named=wire) as port:
-        archive = Archive(
-            host="127.0.0.1", port=port, username="u", folder="~peter/mail/台北/日本語 & 📱", ca_file=tmp_path / "ca.pem",
-        )  # fmt: skip
+        archive = Archive(**archive_at(port, tmp_path / "ca.pem", folder="~peter/mail/台北/日本語 & 📱"))
         assert archived(archive, ["<1@x>", "<2@x>"]) == {"<1@x>"}
         with pytest.raises(MailError, match="beyond ASCII"):
             archived(archive.model_copy(update={"username": "büro"}), ["<1@x>"])

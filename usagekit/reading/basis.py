@@ -86,7 +86,7 @@ class Basis:
     @cached_property
     def business_minutes(self) -> float:
         """How long (min) the lab was open."""
-        return float((self.spells["end"] - self.spells["start"]).dt.total_seconds().sum() / 60)
+        return concurrency.business_minutes(self.month, self.timezone, self.business, until=self.until)
 
     @cached_property
     def hours(self) -> float:

@@ -40,15 +40,15 @@ class Utilisation(Upkeep):
     def _business_share(self, month: str, until: pd.Timestamp, *, devices: float | None) -> float | None:
         """Business utilisation of a month up to an instant, by hour bins; by single events where those are missing."""
         hourly, events, zone = self.evidence.hourly, self.evidence.events, self.timezone
-        spells = concurrency.business_spells(month, zone, self.business, until=until)
         if hourly is not None:
             cut = hourly[pd.to_datetime(hourly["datetime"], utc=True) < until]
             used = capacity.business_hours_used(cut, month=month, timezone=zone, business=self.business)
         elif events is not None:
+            spells = concurrency.business_spells(month, zone, self.business, until=until)
             used = substitutes.event_hours_inside(events, spells)
         else:
             return None
-        opened = float((spells["end"] - spells["start"]).dt.total_seconds().sum() / 3600)
+        opened = concurrency.business_minutes(month, zone, self.business, until=until) / 60
         return capacity.utilisation(used, devices=devices, available_hours=opened)
 
     def _told(self, kpi: Kpi) -> Kpi:

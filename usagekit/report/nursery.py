@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing import process, spawn
 from multiprocessing.connection import Connection
@@ -23,7 +23,7 @@ from usagekit.report import serving, warm
 from usagekit.report.forker import Child, Forker
 from usagekit.report.rehearsal import freeze, prepare, work_ahead
 from usagekit.report.serving import Calling
-from usagekit.report.zygote import Become, become_kernel, become_own, called, leave, serve
+from usagekit.report.zygote import Become, become_kernel, become_own, called, live_and_end, serve
 
 
 def main() -> None:
@@ -43,8 +43,8 @@ def _become_worker(
     kernel: Become, _request: dict[str, Any], descriptors: list[int], _nursery: int
 ) -> NoReturn:
     """Turn this copy of the nursery into a worker with a zygote; never returns into the nursery's loop."""
-    code = 1
-    try:
+
+    def live() -> None:
         become_own()
         (pipe,) = descriptors
         os.closerange(3, pipe)
@@ -52,18 +52,12 @@ def _become_worker(
         os.set_inheritable(pipe, False)
         zygote = _fork_zygote(kernel, pipe)
         connection = Connection(pipe)
-        calling: Calling = connection.recv()
-        warm.adopt(calling.kernels, zygote)
-        serving.serve(_called_to(calling, connection), connection)
-        code = 0
-    except EOFError:  # nobody wants it any more
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - printed, and told by the exit code
-        traceback.print_exc()
-    finally:
-        leave(code)
+        with suppress(EOFError):  # nobody wants it any more
+            calling: Calling = connection.recv()
+            warm.adopt(calling.kernels, zygote)
+            serving.serve(_called_to(calling, connection), connection)
+
+    live_and_end(live)
 
 
 def _fork_zygote(kernel: Become, pipe: int) -> Forker:
@@ -74,10 +68,7 @@ def _fork_zygote(kernel: Become, pipe: int) -> Forker:
         os.close(pipe)
         ours.close()
         os.setsid()  # what kills the worker's group leaves it the time to clear up
-        try:
-            serve(theirs, worker, kernel)
-        finally:
-            leave(0)
+        live_and_end(lambda: serve(theirs, worker, kernel))
     theirs.close()
     return Forker(Child(pid), ours)
 

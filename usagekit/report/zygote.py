@@ -126,8 +126,8 @@ def become_kernel(
     set_by_imports: dict[str, str], request: dict[str, Any], streams: list[int], zygote: int
 ) -> NoReturn:
     """Turn this copy of the zygote into the kernel that was asked for; never returns into the zygote's loop."""
-    code = 1
-    try:
+
+    def live() -> None:
         request["environment"] = set_by_imports | request["environment"]
         _leave_zygote(request, streams, zygote)
         from ipykernel.kernelapp import IPKernelApp
@@ -135,21 +135,25 @@ def become_kernel(
         # Its default was read from the environment when ipykernel was imported, in the zygote.
         parent = f"--IPKernelApp.parent_handle={zygote}"
         IPKernelApp.launch_instance(argv=[*sys.argv[1:], parent])
+
+    live_and_end(live)
+
+
+def live_and_end(live: Callable[[], None]) -> NoReturn:
+    """Do what a forked process is for, and end it without what its forker would do at its own end."""
+    code = 1
+    try:
+        live()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - printed, and told by the exit code
         traceback.print_exc()
     finally:
-        leave(code)
-
-
-def leave(code: int) -> NoReturn:
-    """End a forked process without what its forker would do at its own end."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def _leave_zygote(request: dict[str, Any], streams: list[int], zygote: int) -> None:
