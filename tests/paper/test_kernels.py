@@ -354,12 +354,17 @@ def test_a_zygote_that_cannot_fork_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     assert kernels == {}
 
 
-def test_many_open_files_hide_no_kernel(tmp_path: Path) -> None:
-    """A process with more than a thousand open files sees its kernels end."""
+@pytest.mark.parametrize("zygote", ["at work", "new"])
+def test_many_open_files_hide_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zygote: str) -> None:
+    """A process with more than a thousand open files has kernels and sees them end, whenever it got its zygote."""
+    if zygote == "at work":
+        fork(tmp_path, "x = 1").kill()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (2048, limits[1]))
     files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
+        if zygote == "new":
+            monkeypatch.setenv(MARK, str(tmp_path))  # another environment has a zygote of its own
         kernel = fork(tmp_path, "x = 1")
         assert kernel.poll() is None
         kernel.kill()

@@ -68,13 +68,18 @@ def serve(control: socket.socket, owner: int, become: Become) -> None:
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner
     children: dict[int, _Child] = {}
+    watched = (
+        select.poll()
+    )  # any number of descriptor: an owner with a thousand open files hands on a high one
+    watched.register(control, select.POLLIN)
+    watched.register(woken, select.POLLIN)
     while os.getppid() == owner:  # a fork of the owner may hold its socket open
-        ready, _, _ = select.select([control, woken], [], [], _LOOK_SECONDS)
-        if woken in ready:
+        ready = {descriptor for descriptor, _ in watched.poll(_LOOK_SECONDS * 1000)}
+        if woken.fileno() in ready:
             with suppress(BlockingIOError):
                 woken.recv(4096)
             _bury(children)
-        if control in ready:
+        if control.fileno() in ready:
             try:
                 message, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, _DESCRIPTORS)
             except ConnectionResetError:
